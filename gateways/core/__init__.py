@@ -1,0 +1,1 @@
+"""The multiplexing core: the only place where wire formats and WSGI meet, and all the I/O."""

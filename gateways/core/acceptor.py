@@ -1,0 +1,81 @@
+"""Accepting: from a ready listening socket to a connection that has been read for the first time.
+
+A connection is read straight after ``accept``, before any poller knows it: the web server has sent
+its request by then, so most connections are served and closed without ever being registered.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+from typing import Protocol
+
+from gateways.core.access import AccessList
+from gateways.core.connection import Connection, Host
+from gateways.core.listener import Listener
+from gateways.protocols.base import Request
+
+logger = logging.getLogger("gateways.accept")
+
+_OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+
+
+class AcceptHost(Host, Protocol):
+    """What an acceptor needs of its server."""
+
+    def adopt(self, connection: Connection, fd: int) -> bool:
+        """Take a new connection in; False when there are now as many as are allowed."""
+
+    def pause_accepting(self, reason: str) -> None:
+        """Stop accepting until a connection is closed or some time has passed."""
+
+
+class Acceptor:
+    """One listening socket of a server."""
+
+    __slots__ = ("_access", "_family", "_server", "listener")
+
+    def __init__(self, server: AcceptHost, listener: Listener, access: AccessList) -> None:
+        self._server = server
+        self.listener = listener
+        self._family = listener.socket.family
+        self._access = access
+
+    def fileno(self) -> int:
+        """The listening descriptor."""
+        return self.listener.socket.fileno()
+
+    def accept(self) -> tuple[Connection | None, list[Request]]:
+        """Accept one connection: it (None if there is none to serve) and its first requests."""
+        try:
+            # The private method spares a socket object per connection: all the connection needs
+            # is the descriptor, which this returns with close-on-exec set.
+            fd, address = self.listener.socket._accept()  # type: ignore[attr-defined]
+        except BlockingIOError:
+            return None, []  # another thread or process was quicker
+        except OSError as error:
+            if error.errno in _OUT_OF_RESOURCES:
+                self._server.pause_accepting(
+                    f"cannot accept a connection: {os.strerror(error.errno)}; accepting again when "
+                    "one is closed. Raise the limit of open files (ulimit -n) or lower "
+                    "--max-connections"
+                )
+            elif not self._server.draining:
+                logger.debug("%s: accept failed: %s", self.listener.address, error)
+            return None, []
+        os.set_blocking(fd, False)
+        if not self._access.unrestricted:
+            reason = self._access.refusal(fd, self._family, address)
+            if reason is not None:
+                logger.warning("%s: connection refused: %s", self.listener.address, reason)
+                os.close(fd)
+                return None, []
+        connection = Connection(self._server, fd, address)
+        if not self._server.adopt(connection, fd):
+            self._server.pause_accepting(
+                "as many connections are open as --max-connections allows; "
+                "more wait in the backlog until one is closed"
+            )
+        return connection, connection.on_accept()
+

@@ -1,0 +1,441 @@
+"""One connection: a descriptor, its codec and its send queue. The only place that reads or writes.
+
+Who may do what. Every use of the codec, the queue and the descriptor happens under ``lock``, with
+non-blocking calls, so any thread may bring in bytes or send some at any time without harm. Apart
+from that, reading has an *owner*, so that nobody waits where another one listens:
+
+- while ``armed``, the poller: whichever thread gets the event reads;
+- else the one thread that runs the connection's only request. It reads when that request needs
+  more of its body, and while it waits to write: some web servers send all of a request before
+  they read any of the response, and would otherwise wait for us for ever.
+
+The poller becomes the owner before a request runs if the peer has shown that it multiplexes, and
+``watch`` makes it the owner of a request that takes long, so that a peer that leaves is noticed.
+
+The descriptor is closed by the last user: a connection that broke is shut down, which wakes the
+threads that wait on it, and closed when no request is running on it any more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from typing import Any, Protocol
+
+from gateways.config import Config
+from gateways.core.clock import Clock
+from gateways.core.poller import READ, READ_WRITE, WRITE, Poller, wait_for
+from gateways.core.sendqueue import SendQueue
+from gateways.errors import ClientDisconnected, ProtocolError
+from gateways.protocols.base import Codec, Headers, NewBody, Phase, Request
+from gateways.wsgi.body import Body
+
+logger = logging.getLogger("gateways.connection")
+
+_RECEIVE = 65536
+# A peer that lingers may keep sending, but not for ever: so many linger timeouts at most.
+_LINGER_ROUNDS = 12
+
+_NOTHING: list[Request] = []
+
+
+class Host(Protocol):
+    """What a connection needs of the server that it belongs to."""
+
+    config: Config
+    poller: Poller
+    clock: Clock
+    draining: bool
+
+    def new_codec(self, new_body: NewBody) -> Codec:
+        """The codec of a new connection."""
+
+    def enqueue(self, connection: Connection, requests: list[Request]) -> None:
+        """Have other threads run these."""
+
+    def forget(self, connection: Connection, fd: int, known: bool) -> None:
+        """The connection is about to close ``fd``; the poller may have it if ``known``."""
+
+
+class Connection:
+    """A transport connection and what runs on it; it is the runner's ``Channel``."""
+
+    __slots__ = (
+        "_address",
+        "_body",
+        "_changed",
+        "_fd",
+        "_known",
+        "_poller",
+        "_queue",
+        "_server",
+        "_waiters",
+        "armed",
+        "broken",
+        "closed",
+        "codec",
+        "eof",
+        "head_seen",
+        "head_since",
+        "linger_until",
+        "lingering",
+        "lock",
+        "running",
+        "self_polling",
+        "since",
+    )
+
+    def __init__(self, server: Host, fd: int, address: object) -> None:
+        self._server = server
+        self._poller: Poller = server.poller
+        self._fd = fd
+        self._address = address
+        self.lock = threading.Lock()
+        self.codec: Codec = server.new_codec(self.new_body)
+        self.armed = 0  # the events that the poller will report, once
+        self._known = False  # the poller has seen it before
+        self.running = 0  # requests handed out and not ended
+        self.self_polling = False  # the thread of the only request watches the descriptor itself
+        self.eof = False  # the peer will send no more
+        self.broken = False  # nothing can be sent any more
+        self.closed = False
+        self.since = server.clock.now  # the last time that bytes moved
+        self.head_since = 0.0  # kept by the deadlines
+        self.head_seen = 0
+        self.lingering = False
+        self.linger_until = 0.0
+        self._queue = SendQueue()
+        self._body: Body | None = None  # of the request begun last
+        self._changed: threading.Condition | None = None
+        self._waiters = 0
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self._queue.size
+
+    @property
+    def peer(self) -> str:
+        """The peer as log lines name it."""
+        if isinstance(self._address, tuple):
+            host, port = self._address[:2]
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return "a Unix peer"
+
+    # -- events -----------------------------------------------------------------------------------
+
+    def on_event(self, events: int) -> list[Request]:
+        """The poller reports the descriptor; returns requests that are ready to run."""
+        with self.lock:
+            if not self.armed or self.closed:
+                return _NOTHING  # the event of an earlier owner of this descriptor
+            self.armed = 0
+            if self._queue.size:
+                self._flush()
+            requests = self._receive() if events & ~WRITE else _NOTHING
+            self._settle()
+            if self._waiters and self._changed is not None:
+                self._changed.notify_all()
+            return requests
+
+    def on_accept(self) -> list[Request]:
+        """Read at once: a web server has sent its request by the time it is accepted."""
+        with self.lock:
+            requests = self._receive()
+            self._settle()
+            return requests
+
+    def watch(self) -> None:
+        """Have the poller watch while a request runs for long: for a peer that leaves, an abort or
+        a second request, and for what is still to be sent."""
+        with self.lock:
+            if not (self.armed or self.self_polling or self.closed or self.eof) and self.running:
+                if not self._too_much_unread():
+                    self._arm(READ_WRITE if self._queue.size else READ)
+
+    def _too_much_unread(self) -> bool:
+        """Whether to stop reading a body that its application does not read: back-pressure."""
+        body = self._body
+        return body is not None and body.unread > self._server.config.body_memory_bytes
+
+    # -- receiving, under the lock ------------------------------------------------------------------
+
+    def _receive(self) -> list[Request]:
+        """Read once; returns requests that are ready to run, which the caller must see to."""
+        try:
+            data = os.read(self._fd, _RECEIVE)
+        except BlockingIOError:
+            return _NOTHING
+        except OSError as error:
+            logger.debug("%s: %s", self.peer, error)
+            self.broken = True
+            data = b""
+        if not data:
+            self.eof = True
+        elif self.lingering:
+            self.since = self._server.clock.now
+            return _NOTHING
+        self.since = self._server.clock.now
+        try:
+            requests = self.codec.receive_data(data)
+        except ProtocolError as error:
+            logger.warning("%s: %s; closing the connection", self.peer, error)
+            self._break()
+            return _NOTHING
+        if self.codec.output:
+            self._flush()
+        self.running += len(requests)
+        return requests
+
+    def _settle(self) -> None:
+        """Decide who watches the descriptor now, or close it."""
+        if self.closed:
+            return
+        if self.broken:
+            if self.running == 0:
+                self._close()
+            return
+        if self._queue.size:
+            self._arm(WRITE if self.eof else READ_WRITE)
+            return
+        codec = self.codec
+        if self.running:
+            if codec.multiplexes and not self.eof:
+                self._arm(READ)
+            return  # else its thread owns the descriptor
+        if codec.active == 0 and (codec.closing or self._may_close()):
+            self._finish_connection()
+        elif self.eof:
+            self._close()
+        else:
+            self._arm(READ)
+
+    def _may_close(self) -> bool:
+        """Whether a kept connection that is idle now is to be closed by us."""
+        server = self._server
+        limit = server.config.max_requests_per_connection
+        if limit and self.codec.requests_seen >= limit:
+            return True
+        return server.draining and self.codec.phase() is Phase.IDLE
+
+    def _arm(self, events: int) -> None:
+        if self.armed & events != events:
+            self.armed = events
+            self._poller.arm(self._fd, events, self._known)
+            self._known = True
+
+    def new_body(self, request: Request, length: int | None) -> Body:
+        """A body that reads from this connection (a codec's ``NewBody``)."""
+        config = self._server.config
+        self._body = Body(
+            length, self.lock, self._wait_for_body, config.body_memory_bytes, config.body_spool_bytes
+        )
+        return self._body
+
+    def _receive_alone(self) -> None:
+        """Read for the only request, in its own thread; a second request ends its being alone."""
+        requests = self._receive()
+        if requests:
+            self._server.enqueue(self, requests)
+        if self.broken and self._waiters and self._changed is not None:
+            self._changed.notify_all()
+        if self.codec.multiplexes and not (self.armed or self.eof or self.broken):
+            self._arm(READ_WRITE if self._queue.size else READ)
+
+    def _wait_for_body(self, body: Body) -> None:
+        """Bring in more of a body; called by its reader, without the lock.
+
+        Raises ClientDisconnected when nothing has come for ``body_timeout_seconds``.
+        """
+        timeout = self._server.config.body_timeout_seconds or None
+        while True:
+            with self.lock:
+                self.self_polling = False
+                if not body.is_waited_for:
+                    return
+                if self.eof or self.broken:
+                    body.fail(ClientDisconnected("the web server closed the connection"))
+                    return
+                if self.armed:
+                    if not self._wait_for_change(timeout):
+                        self._fail_late_body(body, timeout)
+                        return
+                    continue
+                self._receive_alone()
+                if self.armed or not body.is_waited_for:
+                    continue
+                self.self_polling = True
+                events = READ_WRITE if self._queue.size else READ
+            ready = wait_for(self._fd, events, timeout)
+            with self.lock:
+                self.self_polling = False
+                if self._queue.size and ready & WRITE:
+                    self._flush()
+                if not ready:
+                    self._fail_late_body(body, timeout)
+                    return
+
+    def _fail_late_body(self, body: Body, timeout: float | None) -> None:
+        body.fail(ClientDisconnected(f"no more of the request body came for {timeout} seconds"))
+
+    def _wait_for_change(self, timeout: float | None) -> bool:
+        """Wait until another thread has read from the connection; False after the timeout."""
+        if self._changed is None:
+            self._changed = threading.Condition(self.lock)
+        self._waiters += 1
+        try:
+            return self._changed.wait(timeout)
+        finally:
+            self._waiters -= 1
+
+    # -- sending: the runner's Channel --------------------------------------------------------------
+
+    def send_head(self, request: Any, status: str, headers: Headers) -> None:
+        """Set the head of the response (see ``Channel.send_head``)."""
+        with self.lock:
+            self.codec.send_head(request, status, headers)
+
+    def send_body(self, request: Any, chunk: bytes) -> None:
+        """Send a piece of the body; blocks while too much of it is unsent."""
+        with self.lock:
+            self._check(request)
+            self.codec.send_body(request, chunk)
+            self._flush()
+            if self._queue.size <= self._server.config.write_buffer_bytes:
+                if self._queue.size and self.armed:
+                    self._arm(READ_WRITE)
+                return
+        self._wait_to_write(request)
+
+    def finish(self, request: Any, chunk: bytes) -> None:
+        """Send the last piece and end the response; what the peer does not take at once is left
+        to the poller."""
+        with self.lock:
+            if request.aborted or self.broken:
+                self.codec.abort(request)
+            else:
+                if chunk:
+                    self.codec.send_body(request, chunk)
+                self.codec.end(request)
+            self._ended(request)
+
+    def abort(self, request: Any) -> None:
+        """End a response that cannot be completed."""
+        with self.lock:
+            self.codec.abort(request)
+            self._ended(request)
+
+    def send_errors(self, request: Any, text: str) -> None:
+        """Send text to the web server's error log, with the next bytes of the response."""
+        with self.lock:
+            if not request.ended and not request.aborted and not self.broken:
+                self.codec.send_errors(request, text)
+
+    def _ended(self, request: Request) -> None:
+        request.ended = True
+        self.running -= 1
+        if self.codec.output:
+            self._flush()
+        self._settle()
+
+    def _check(self, request: Request) -> None:
+        if self.broken or request.aborted:
+            raise ClientDisconnected("the web server no longer wants the response")
+
+    def _wait_to_write(self, request: Request) -> None:
+        """Block until the peer has taken enough; meanwhile read what it sends."""
+        config = self._server.config
+        timeout = config.write_timeout_seconds or None
+        while True:
+            with self.lock:
+                self.self_polling = False
+                self._flush()
+                self._check(request)
+                if self._queue.size <= config.write_buffer_bytes:
+                    return
+                alone = not (self.armed or self.eof)
+                self.self_polling = alone
+            ready = wait_for(self._fd, READ_WRITE if alone else WRITE, timeout)
+            with self.lock:
+                self.self_polling = False
+                if not ready:
+                    logger.info("%s: took nothing for %s seconds; closing", self.peer, timeout)
+                    self._break()
+                elif alone and ready & ~WRITE and not self.armed:
+                    self._receive_alone()
+
+    def _flush(self) -> None:
+        """Send what the codec owes the peer, as far as the peer takes it."""
+        out = self.codec.output
+        self.codec.output = []
+        if self.broken:
+            return
+        try:
+            self._queue.send(self._fd, out)
+        except OSError as error:
+            # The peer is gone: normal where it has what it wanted, so no more than a debug line.
+            logger.debug("%s: %s", self.peer, error)
+            self._break()
+        self.since = self._server.clock.now
+
+    # -- the end, under the lock ----------------------------------------------------------------------
+
+    def _break(self) -> None:
+        """Give the connection up: requests in flight are aborted, their threads woken."""
+        self.broken = True
+        self.eof = True
+        self._queue.clear()
+        self.codec.receive_data(b"")
+        self.codec.output.clear()
+        self._shutdown(socket.SHUT_RDWR)
+        if self._waiters and self._changed is not None:
+            self._changed.notify_all()
+
+    def expire(self, reason: str) -> None:
+        """A deadline has passed: close the connection, or break it where a request runs."""
+        with self.lock:
+            if not self.closed:
+                logger.debug("%s: %s; closing the connection", self.peer, reason)
+                self._break()
+                self._settle()
+
+    def close_if_idle(self) -> None:
+        """Close a kept connection on which nothing goes on; the server is stopping."""
+        with self.lock:
+            if self.armed and not self._queue.size:
+                self._settle()
+
+    def _finish_connection(self) -> None:
+        """Everything is sent and nothing runs: close, or linger while the peer still sends.
+
+        Closing a socket with unread bytes resets it, and the peer would lose the response.
+        """
+        server = self._server
+        if self.codec.input_pending and not self.eof and server.config.linger_timeout_seconds:
+            if not self.lingering:
+                self.lingering = True
+                self.since = server.clock.now
+                self.linger_until = (
+                    self.since + _LINGER_ROUNDS * server.config.linger_timeout_seconds
+                )
+                self._shutdown(socket.SHUT_WR)
+            self._arm(READ)
+        else:
+            self._close()
+
+    def _shutdown(self, how: int) -> None:
+        sock = socket.socket(fileno=self._fd)
+        try:
+            sock.shutdown(how)
+        except OSError:
+            pass  # it is gone already
+        finally:
+            sock.detach()
+
+    def _close(self) -> None:
+        if not self.closed:
+            self.closed = True
+            self._server.forget(self, self._fd, self._known)
+            os.close(self._fd)

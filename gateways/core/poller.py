@@ -1,0 +1,237 @@
+"""Readiness: one poller is shared by all worker threads, and gives each event to one of them.
+
+With epoll the kernel is the dispatcher: all threads wait in the same ``epoll_wait`` for one event
+each, and connections are registered one-shot, so that exactly one thread gets each of them and
+owns it until the connection is armed again. There is no dispatcher thread, no queue and no lock.
+Where epoll is missing, ``SelectorPoller`` has the same semantics from the ``selectors`` module: one
+thread at a time, the leader, waits in the selector, takes one event and passes the lead on.
+
+A descriptor that was dup'ed into a forked child can outlive its registration, and its number can
+be in use again by then: so an event is a hint, and the connection decides whether it is due.
+"""
+
+from __future__ import annotations
+
+import collections
+import os
+import select
+import selectors
+import threading
+from typing import Protocol
+
+READ = 1
+WRITE = 4
+READ_WRITE = READ | WRITE
+
+Event = tuple[int, int]
+
+
+class Poller(Protocol):
+    """What the core needs; events are READ and WRITE, anything else (an error) counts as READ."""
+
+    def watch(self, fd: int) -> None:
+        """Report ``fd`` whenever it is readable, until ``forget``: for listening sockets."""
+
+    def arm(self, fd: int, events: int, known: bool) -> None:
+        """Report ``fd`` once; ``known`` says that it was armed before."""
+
+    def forget(self, fd: int) -> None:
+        """Report ``fd`` no more; to be called before it is closed."""
+
+    def wait(self, timeout: float | None) -> Event | None:
+        """The next event for this thread; None after ``timeout`` seconds, or when woken."""
+
+    def wake(self) -> None:
+        """Have one waiting thread return."""
+
+    def wake_all(self) -> None:
+        """Have every thread return, now and from now on."""
+
+    def close(self) -> None:
+        """Give the poller's own descriptors back."""
+
+
+class EpollPoller:
+    """The shared one-shot epoll (Linux)."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        # A semaphore: each reader takes one wake, so that n wakes wake n threads.
+        flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC | os.EFD_SEMAPHORE
+        self._wake_fd = os.eventfd(0, flags)
+        self._epoll.register(self._wake_fd, select.EPOLLIN)
+        self._all_awake = False
+
+    def watch(self, fd: int) -> None:
+        # Level-triggered: a thread takes one connection, the rest is reported to the next thread.
+        # EXCLUSIVE spares the other processes on a shared socket; it forbids ONESHOT.
+        self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
+
+    def arm(self, fd: int, events: int, known: bool) -> None:
+        if known:
+            self._epoll.modify(fd, events | select.EPOLLONESHOT)
+        else:
+            self._epoll.register(fd, events | select.EPOLLONESHOT)
+
+    def forget(self, fd: int) -> None:
+        try:
+            self._epoll.unregister(fd)
+        except (FileNotFoundError, ValueError):
+            pass  # it was never armed
+
+    def wait(self, timeout: float | None) -> Event | None:
+        events = self._epoll.poll(timeout, 1)
+        if not events:
+            return None
+        fd, event = events[0]
+        if fd == self._wake_fd:
+            if not self._all_awake:
+                try:
+                    os.eventfd_read(fd)
+                except BlockingIOError:
+                    pass  # another thread was quicker
+            return None
+        return fd, event
+
+    def wake(self) -> None:
+        os.eventfd_write(self._wake_fd, 1)
+
+    def wake_all(self) -> None:
+        self._all_awake = True
+        os.eventfd_write(self._wake_fd, 1)
+
+    def close(self) -> None:
+        self._epoll.close()
+        os.close(self._wake_fd)
+
+
+class SelectorPoller:
+    """The same on any selector; registrations are handed to the leader, who alone touches it."""
+
+    def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        self._selector = selector or selectors.DefaultSelector()
+        self._lead = threading.Lock()  # held by the thread that waits in the selector
+        self._lock = threading.Lock()  # guards what follows
+        self._changes: dict[int, int] = {}  # fd -> events to register, 0 to forget
+        self._watched: set[int] = set()
+        self._events: collections.deque[Event] = collections.deque()
+        self._all_awake = False
+        self._wake_read, self._wake_write = os.pipe()
+        for fd in (self._wake_read, self._wake_write):
+            os.set_blocking(fd, False)
+        self._selector.register(self._wake_read, selectors.EVENT_READ)
+
+    def watch(self, fd: int) -> None:
+        self._watched.add(fd)
+        self._change(fd, READ)
+
+    def arm(self, fd: int, events: int, known: bool) -> None:
+        self._change(fd, events)
+
+    def forget(self, fd: int) -> None:
+        self._watched.discard(fd)
+        self._change(fd, 0)
+
+    def wait(self, timeout: float | None) -> Event | None:
+        if not self._lead.acquire(timeout=-1 if timeout is None else timeout):
+            return None
+        try:
+            if not self._events:
+                self._apply_changes()
+                self._select(timeout)
+            with self._lock:
+                return self._events.popleft() if self._events else None
+        finally:
+            self._lead.release()
+
+    def wake(self) -> None:
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            pass  # full: they are awake
+
+    def wake_all(self) -> None:
+        self._all_awake = True
+        self.wake()
+
+    def close(self) -> None:
+        self._selector.close()
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def _change(self, fd: int, events: int) -> None:
+        with self._lock:
+            self._changes[fd] = events
+            if not events:
+                stale = [event for event in self._events if event[0] == fd]
+                for event in stale:
+                    self._events.remove(event)
+        self.wake()
+
+    def _apply_changes(self) -> None:
+        with self._lock:
+            changes, self._changes = self._changes, {}
+        for fd, events in changes.items():
+            self._unregister(fd)
+            if events:
+                wanted = selectors.EVENT_READ if events & READ else 0
+                wanted |= selectors.EVENT_WRITE if events & WRITE else 0
+                try:
+                    self._selector.register(fd, wanted)
+                except (ValueError, OSError):
+                    pass  # it was closed since; whoever closed it has forgotten it
+
+    def _select(self, timeout: float | None) -> None:
+        try:
+            selected = self._selector.select(timeout)
+        except OSError:
+            self._drop_closed()
+            return
+        with self._lock:
+            for key, mask in selected:
+                if key.fd == self._wake_read:
+                    self._take_wakes()
+                    continue
+                if key.fd not in self._watched:
+                    self._unregister(key.fd)  # one-shot
+                events = READ if mask & selectors.EVENT_READ else 0
+                events |= WRITE if mask & selectors.EVENT_WRITE else 0
+                if self._changes.get(key.fd) != 0:
+                    self._events.append((key.fd, events or READ))
+
+    def _take_wakes(self) -> None:
+        if not self._all_awake:
+            try:
+                os.read(self._wake_read, 4096)
+            except BlockingIOError:
+                pass
+
+    def _unregister(self, fd: int) -> None:
+        try:
+            self._selector.unregister(fd)
+        except (KeyError, ValueError, OSError):
+            pass
+
+    def _drop_closed(self) -> None:
+        """select() fails as a whole for one descriptor that was closed under it."""
+        for fd in list(self._selector.get_map()):
+            if isinstance(fd, int):
+                try:
+                    os.fstat(fd)
+                except OSError:
+                    self._unregister(fd)
+
+
+def new_poller() -> Poller:
+    """The best poller of this system."""
+    if hasattr(select, "epoll") and hasattr(os, "eventfd"):
+        return EpollPoller()
+    return SelectorPoller()
+
+
+def wait_for(fd: int, events: int, timeout: float | None) -> int:
+    """Wait for one descriptor alone; the events that came, 0 after ``timeout`` seconds."""
+    poll = select.poll()
+    poll.register(fd, events)  # POLLIN and POLLOUT have the values of READ and WRITE
+    ready = poll.poll(None if timeout is None else timeout * 1000)
+    return ready[0][1] if ready else 0

@@ -1,0 +1,294 @@
+"""One server process: wires listeners, poller, workers and deadlines, and starts and stops them.
+
+A server owns no main loop: whoever runs it calls ``start``, then ``tick`` as often as it asks for,
+then ``stop`` and ``tick`` until it says that it is done, then ``close``. So the same server runs
+under signals, in a supervisor's child or in a thread of a test.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import resource
+import threading
+from collections.abc import Sequence
+
+from gateways.config import Config
+from gateways.core.acceptor import Acceptor
+from gateways.core.access import AccessList
+from gateways.core.clock import TICK_SECONDS, Clock
+from gateways.core.connection import Connection
+from gateways.core.deadlines import SWEEP_SECONDS, sweep
+from gateways.core.listener import Listener
+from gateways.core.poller import Poller, new_poller
+from gateways.core.workers import Worker
+from gateways.errors import ConfigError, LimitExceeded
+from gateways.protocols.base import Codec, NewBody, Request
+from gateways.protocols.fastcgi import FastCGI
+from gateways.protocols.fastcgi_state import ROLE_NAMES, FastCGISettings
+from gateways.protocols.records import FCGI_MAX_CONNS, FCGI_MAX_REQS, FCGI_MPXS_CONNS
+from gateways.wsgi.environ import EnvironBuilder
+from gateways.wsgi.runner import Application, request_name
+
+logger = logging.getLogger("gateways.server")
+
+# Descriptors that are not connections: standard streams, listeners, poller, files of the
+# application; what is left of RLIMIT_NOFILE bounds the connections.
+_RESERVED_DESCRIPTORS = 64
+_RESUME_SECONDS = 0.5
+
+
+class Server:
+    """Serves ``application`` on ``listeners`` with the options of ``config``."""
+
+    def __init__(
+        self,
+        application: Application,
+        listeners: Sequence[Listener],
+        config: Config,
+        *,
+        access: AccessList | None = None,
+        environ: dict[str, object] | None = None,
+        poller: Poller | None = None,
+    ) -> None:
+        self.application = application
+        self.config = config
+        self.poller = poller or new_poller()
+        self.clock = Clock()
+        self.draining = False  # no new connections; kept ones are closed when idle
+        self.stopping = False  # the workers leave
+        self.builder = EnvironBuilder(
+            script_name=config.script_name,
+            trust_remote_user=config.trust_remote_user,
+            multithread=config.threads > 1,
+            extra=environ,
+        )
+        self._access = access or AccessList.from_options(config.allow, None)
+        self._acceptors = [Acceptor(self, listener, self._access) for listener in listeners]
+        self.handlers: dict[int, Connection | Acceptor] = {}
+        self._connections: set[Connection] = set()
+        self._ready: collections.deque[tuple[Connection, Request]] = collections.deque()
+        self._workers: list[Worker] = []
+        self._accept_lock = threading.Lock()
+        self._paused_since = 0.0
+        self._served_before = 0
+        self._swept = 0.0
+        self._deadline = 0.0
+        self.max_connections = _possible_connections(config.max_connections)
+        self._settings = FastCGISettings(
+            values={
+                FCGI_MAX_CONNS: str(self.max_connections),
+                FCGI_MAX_REQS: str(config.threads + config.max_queued_requests),
+                FCGI_MPXS_CONNS: "1" if config.multiplex else "0",
+            },
+            roles=_role_numbers(getattr(application, "fcgi_roles", config.roles)),
+            multiplex=config.multiplex,
+            max_active=config.threads + config.max_queued_requests,
+            max_variables=config.max_variables,
+            max_variables_bytes=config.max_variables_bytes,
+            max_body_bytes=config.max_body_bytes,
+            body_memory_bytes=config.body_memory_bytes,
+        )
+
+    # -- start and stop -----------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Start the workers and accept connections."""
+        for number in range(1, self.config.threads + 1):
+            worker = Worker(self, number)
+            try:
+                worker.start()
+            except RuntimeError as error:
+                logger.warning(
+                    "only %d of %d threads could be started (%s); serving with these. "
+                    "Ask for fewer with --threads, or raise the limit of processes (ulimit -u)",
+                    len(self._workers),
+                    self.config.threads,
+                    error,
+                )
+                break
+            self._workers.append(worker)
+        for acceptor in self._acceptors:
+            self.handlers[acceptor.fileno()] = acceptor
+            self.poller.watch(acceptor.fileno())
+
+    def tick(self) -> float | None:
+        """What must be done from time to time; returns after how many seconds to come again.
+
+        None says that there is nothing to come again for until the clock is unparked.
+        """
+        # Parked first, looked second: a worker does it the other way round, so that a request
+        # that starts meanwhile is seen here or sees that it must set the clock going.
+        self.clock.parked = True
+        now = self.clock.now
+        tick = self.clock.tick
+        served = 0
+        busy = False
+        for worker in self._workers:
+            served += worker.served
+            connection = worker.connection
+            if connection is not None:
+                busy = True
+                if tick - worker.started > 1:
+                    connection.watch()
+        if not self._workers:
+            self._work_alone()
+            busy = True
+        if now - self._swept >= SWEEP_SECONDS:
+            self._swept = now
+            sweep(self._snapshot(), now, self.config)
+        if self._paused_since and now - self._paused_since > _RESUME_SECONDS:
+            self._resume_accepting()
+        if busy or served != self._served_before or self.draining:
+            self._served_before = served
+            self.clock.parked = False
+            return TICK_SECONDS
+        return SWEEP_SECONDS if self._connections or self._paused_since else None
+
+    def stop(self) -> None:
+        """Stop accepting; running requests may finish within ``graceful_timeout_seconds``."""
+        if self.draining:
+            return
+        for acceptor in self._acceptors:
+            self.poller.forget(acceptor.fileno())
+            self._accept_backlog(acceptor)
+            self.handlers.pop(acceptor.fileno(), None)
+        self.draining = True
+        for acceptor in self._acceptors:
+            acceptor.listener.close()
+        self._deadline = self.clock.now + self.config.graceful_timeout_seconds
+        for connection in self._snapshot():
+            connection.close_if_idle()
+
+    def stopped(self) -> bool:
+        """Whether all is done after ``stop``, or its time is over."""
+        return self.draining and (not self._connections or self.clock.now >= self._deadline)
+
+    def close(self) -> None:
+        """End the workers and close what is left, at once."""
+        self.stopping = True
+        self.poller.wake_all()
+        for worker in self._workers:
+            request = worker.request
+            if request is not None:
+                logger.warning(
+                    "still running when the time to stop was over: %s",
+                    request_name(request.variables),
+                )
+        for connection in self._snapshot():
+            connection.expire("the server stops")
+        for acceptor in self._acceptors:
+            acceptor.listener.close()
+        if all([worker.join(1.0) for worker in self._workers]):
+            self.poller.close()
+            self.clock.close()
+        # Else a thread may still use them; the process is about to end anyway.
+
+    # -- what connections, acceptors and workers ask for ---------------------------------------------
+
+    def new_codec(self, new_body: NewBody) -> Codec:
+        """The codec of a new connection (see ``Host``)."""
+        return FastCGI(new_body, self._settings)
+
+    def adopt(self, connection: Connection, fd: int) -> bool:
+        """Take a new connection in (see ``AcceptHost``)."""
+        self.handlers[fd] = connection
+        self._connections.add(connection)
+        if self.clock.parked:
+            self.clock.unpark()
+        return len(self._connections) < self.max_connections
+
+    def forget(self, connection: Connection, fd: int, known: bool) -> None:
+        """Let a connection go that is about to be closed (see ``Host``)."""
+        if known:
+            self.poller.forget(fd)
+        self.handlers.pop(fd, None)
+        self._connections.discard(connection)
+        if self._paused_since:
+            self._resume_accepting()
+
+    def enqueue(self, connection: Connection, requests: list[Request]) -> None:
+        """Put requests on the ready list (see ``Host``); beyond its limit they are refused."""
+        for request in requests:
+            if len(self._ready) >= self.config.max_queued_requests and request.refusal is None:
+                request.refusal = LimitExceeded(
+                    f"{len(self._ready)} requests wait for a thread, "
+                    f"as many as max_queued_requests allows",
+                    503,
+                )
+                self._ready.appendleft((connection, request))
+            else:
+                self._ready.append((connection, request))
+            self.poller.wake()
+
+    def take_ready(self) -> tuple[Connection, Request] | None:
+        """The oldest request that waits for a thread (see ``WorkerHost``)."""
+        try:
+            return self._ready.popleft() if self._ready else None
+        except IndexError:
+            return None  # another thread was quicker
+
+    def pause_accepting(self, reason: str) -> None:
+        """Leave new connections in the backlog for a while (see ``AcceptHost``)."""
+        with self._accept_lock:
+            if self._paused_since or self.draining:
+                return
+            self._paused_since = self.clock.now
+            for acceptor in self._acceptors:
+                self.poller.forget(acceptor.fileno())
+        logger.warning("%s", reason)
+        if self.clock.parked:
+            self.clock.unpark()
+
+    def _resume_accepting(self) -> None:
+        with self._accept_lock:
+            if not self._paused_since or self.draining:
+                return
+            if len(self._connections) >= self.max_connections:
+                return
+            self._paused_since = 0.0
+            for acceptor in self._acceptors:
+                self.poller.watch(acceptor.fileno())
+
+    def _accept_backlog(self, acceptor: Acceptor) -> None:
+        """Take in what the kernel has accepted for us already; closing would reset it."""
+        for _ in range(self.config.backlog):
+            connection, requests = acceptor.accept()
+            if connection is None:
+                return
+            self.enqueue(connection, requests)
+
+    def _work_alone(self) -> None:
+        """No thread could be started: serve in this one."""
+        worker = Worker(self, 0)
+        worker.step(TICK_SECONDS)
+
+    def _snapshot(self) -> list[Connection]:
+        """The open connections; other threads may open and close some meanwhile."""
+        while True:
+            try:
+                return list(self._connections)
+            except RuntimeError:
+                continue  # the set changed while it was copied
+
+
+def _possible_connections(wanted: int) -> int:
+    """What the limit of descriptors allows; the soft limit is raised as far as that needs."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    needed = wanted + _RESERVED_DESCRIPTORS
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        except (OSError, ValueError):
+            soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+        return max(1, min(wanted, soft - _RESERVED_DESCRIPTORS))
+    return wanted
+
+
+def _role_numbers(names: Sequence[str]) -> frozenset[int]:
+    numbers = {name.lower(): number for number, name in ROLE_NAMES.items()}
+    try:
+        return frozenset(numbers[name] for name in names)
+    except KeyError as error:
+        raise ConfigError(f"no such FastCGI role: {error}; there are {', '.join(numbers)}") from None

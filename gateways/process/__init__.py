@@ -1,0 +1,1 @@
+"""Processes: how a server lives in one, and what ends it."""

@@ -1,0 +1,62 @@
+"""Signals, queued in the handler and handled in a loop; the descriptor wakes that loop."""
+
+from __future__ import annotations
+
+import collections
+import os
+import signal
+import threading
+from collections.abc import Iterable
+from types import FrameType
+from typing import Any
+
+
+class SignalQueue:
+    """Collects signals between ``install`` and ``restore``.
+
+    Only the main thread may install handlers; elsewhere the queue stays empty, so that a server
+    can be embedded in a thread.
+    """
+
+    def __init__(self, signals: Iterable[int]) -> None:
+        self._signals = tuple(signals)
+        self._queue: collections.deque[int] = collections.deque()
+        self._previous: dict[int, Any] = {}
+        self._wake_read, self._wake_write = os.pipe()
+        os.set_blocking(self._wake_read, False)
+        os.set_blocking(self._wake_write, False)
+
+    def install(self) -> None:
+        """Take the signals over."""
+        if threading.current_thread() is threading.main_thread():
+            for number in self._signals:
+                self._previous[number] = signal.signal(number, self._handle)
+
+    def restore(self) -> None:
+        """Give them back to who had them, and the descriptors too."""
+        for number, handler in self._previous.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        os.close(self._wake_read)
+        os.close(self._wake_write)
+
+    def fileno(self) -> int:
+        """Readable when there may be a signal in the queue."""
+        return self._wake_read
+
+    def take(self) -> list[int]:
+        """The signals that came since the last call, in order."""
+        try:
+            os.read(self._wake_read, 4096)
+        except BlockingIOError:
+            pass
+        taken = []
+        while self._queue:
+            taken.append(self._queue.popleft())
+        return taken
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:
+        self._queue.append(number)
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            pass  # the loop has been woken often enough

@@ -1,0 +1,111 @@
+"""The contract between a codec and the core: everything that either may rely on is here.
+
+A codec translates one wire format for one transport connection. It is given bytes and collects
+the bytes that are owed to the peer in ``output``; it never does I/O and never blocks, and it is
+not thread-safe: the connection holds a lock around every call. The core never looks inside a
+request's private state, and a codec never learns what the application does.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable
+from typing import Protocol
+
+from gateways.errors import ProtocolError
+
+Buffer = bytes | memoryview
+Headers = list[tuple[str, str]]
+
+
+class Phase(enum.IntEnum):
+    """What a connection waits for, as far as its codec can tell; deadlines depend on it."""
+
+    IDLE = 0  # between requests: nothing of a next one has been seen
+    HEAD = 1  # a request has begun, its variables are not complete
+    BODY = 2  # the variables are complete, but too little of the body has come to run it
+
+
+class BodySink(Protocol):
+    """Where a codec puts the body of a request: written by the codec, read by the application."""
+
+    def feed(self, data: bytes) -> None:
+        """Append the next piece; what lies beyond the declared length is dropped."""
+
+    def end(self) -> None:
+        """The peer's stream has ended; if it was cut short, its reader gets an error."""
+
+    def fail(self, error: Exception) -> None:
+        """No more will come: a reader that needs more gets ``error``."""
+
+
+class Request:
+    """One request in flight: what the core needs to run it, whatever protocol brought it.
+
+    ``variables`` are the CGI variables, latin-1 ``str``; the environ builder completes this very
+    dict. ``content_length`` is None where the peer did not say. ``refusal`` is set where the
+    request must be answered with an error instead of being run. ``aborted`` turns True when the
+    peer no longer wants the answer, ``ended`` when the core has answered it.
+    """
+
+    __slots__ = ("aborted", "body", "content_length", "data", "ended", "refusal", "variables")
+
+    def __init__(self) -> None:
+        self.variables: dict[str, str] = {}
+        self.content_length: int | None = None
+        self.body: BodySink | None = None  # None: it has no body
+        self.data: BodySink | None = None  # the second input of a FastCGI filter
+        self.refusal: ProtocolError | None = None
+        self.aborted = False
+        self.ended = False
+
+
+NewBody = Callable[[Request, int | None], BodySink]
+"""Makes the body of a request; its second argument is the length in bytes, None if unknown."""
+
+
+class Codec(Protocol):
+    """One instance per transport connection."""
+
+    output: list[Buffer]
+    """Bytes owed to the peer, in order; the connection takes the list away and sends it."""
+
+    active: int
+    """Requests begun and not yet ended by ``end`` or ``abort``."""
+
+    requests_seen: int
+    """Requests begun since the connection was opened."""
+
+    multiplexes: bool
+    """The peer has shown that it may put a second request beside a running one."""
+
+    closing: bool
+    """The connection must be closed once ``active`` is 0 and ``output`` is sent."""
+
+    input_pending: bool
+    """The peer may still be sending what belongs to an ended request: linger before the close."""
+
+    def receive_data(self, data: bytes) -> list[Request]:
+        """Take bytes from the peer; return the requests that became ready to run.
+
+        ``b""`` says that the peer has closed: requests in flight are marked aborted.
+        Raises ProtocolError where the connection itself cannot go on.
+        """
+
+    def send_head(self, request: Request, status: str, headers: Headers) -> None:
+        """Set the head of the response; it leaves with the first body bytes or with the end."""
+
+    def send_body(self, request: Request, chunk: bytes) -> None:
+        """Append a non-empty piece of the response body."""
+
+    def send_errors(self, request: Request, text: str) -> None:
+        """Append text to the web server's error log, where the protocol has a way to."""
+
+    def end(self, request: Request) -> None:
+        """Complete the response."""
+
+    def abort(self, request: Request) -> None:
+        """End a response that cannot be completed, so that the peer can tell, where it can."""
+
+    def phase(self) -> Phase:
+        """What the peer still owes; asked rarely, by the deadlines."""

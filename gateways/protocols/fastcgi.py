@@ -1,0 +1,414 @@
+"""The FastCGI 1.0 codec: records in, requests out; responses in, records out.
+
+The specification is https://fastcgi-archives.github.io/FastCGI_Specification.html; comments name
+its sections. Strategy: a record is handled when it is complete, so no state but the held bytes
+survives between two calls; PARAMS are kept as a stream and decoded once, because a pair, and even
+a length, may straddle records; what a record does to a request is a lookup in ``RECEIVING``,
+where a missing key is the protocol error. What the specification says to ignore or to answer is
+ignored or answered here; only what makes the connection itself unusable is raised.
+"""
+
+from __future__ import annotations
+
+from gateways.errors import ClientDisconnected, LimitExceeded, ProtocolError
+from gateways.protocols.base import BodySink, Buffer, Headers, NewBody, Phase, Request
+from gateways.protocols.fastcgi_state import (
+    RECEIVING,
+    ROLE_NAMES,
+    FastCGIRequest,
+    FastCGISettings,
+    Receiving,
+    Sending,
+)
+from gateways.protocols.head import status_head
+from gateways.protocols.records import (
+    BEGIN_REQUEST,
+    FCGI_ABORT_REQUEST,
+    FCGI_BEGIN_REQUEST,
+    FCGI_CANT_MPX_CONN,
+    FCGI_DATA,
+    FCGI_FILTER,
+    FCGI_GET_VALUES,
+    FCGI_GET_VALUES_RESULT,
+    FCGI_HEADER_LEN,
+    FCGI_KEEP_CONN,
+    FCGI_MPXS_CONNS,
+    FCGI_NULL_REQUEST_ID,
+    FCGI_PARAMS,
+    FCGI_REQUEST_COMPLETE,
+    FCGI_RESPONDER,
+    FCGI_STDERR,
+    FCGI_STDIN,
+    FCGI_STDOUT,
+    FCGI_UNKNOWN_ROLE,
+    FCGI_UNKNOWN_TYPE,
+    FCGI_VERSION_1,
+    HEADER,
+    pack_end_request,
+    pack_record,
+    pack_stream,
+    pack_unknown_type,
+)
+from gateways.protocols.variables import content_length, decode_pairs, encode_pairs, largest_pair
+
+# The record types that belong to requests; every other one is management or unknown.
+_REQUEST_TYPES = frozenset(range(FCGI_BEGIN_REQUEST, FCGI_DATA + 1))
+
+
+class FastCGI:
+    """The codec of one connection (see ``gateways.protocols.base.Codec``)."""
+
+    def __init__(self, new_body: NewBody, settings: FastCGISettings) -> None:
+        self.output: list[Buffer] = []
+        self.active = 0
+        self.requests_seen = 0
+        self.multiplexes = False
+        self.closing = False
+        self.input_pending = False
+        self._new_body = new_body
+        self._settings = settings
+        self._requests: dict[int, FastCGIRequest] = {}
+        self._held: list[bytes] = []  # the pieces of an incomplete record
+        self._held_size = 0
+        self._needed = FCGI_HEADER_LEN  # bytes that make the held record complete
+
+    # -- receiving ------------------------------------------------------------------------------
+
+    def receive_data(self, data: bytes) -> list[Request]:
+        """Take bytes; return requests that became ready (see ``Codec.receive_data``)."""
+        if not data:
+            self._peer_closed()
+            return []
+        if self._held:
+            self._held.append(data)
+            self._held_size += len(data)
+            if self._held_size < self._needed:
+                return []
+            data = b"".join(self._held)
+            self._held = []
+            self._held_size = 0
+        ready: list[Request] = []
+        position = 0
+        end = len(data)
+        self._needed = FCGI_HEADER_LEN
+        while end - position >= FCGI_HEADER_LEN:
+            version, record_type, request_id, length, padding = HEADER.unpack_from(data, position)
+            if version != FCGI_VERSION_1:
+                raise ProtocolError(
+                    f"the peer does not speak FastCGI 1: a record begins with byte {version}"
+                )
+            content = position + FCGI_HEADER_LEN
+            next_record = content + length + padding
+            if next_record > end:
+                self._needed = next_record - position
+                break
+            request = self._requests.get(request_id)
+            if request is None or record_type == FCGI_BEGIN_REQUEST:
+                self._unrequested(
+                    record_type, request_id, data[content : content + length], request, ready
+                )
+            else:
+                state = RECEIVING.get((request.receiving, record_type))
+                if state is None:
+                    self._unexpected(record_type, request)
+                elif state is Receiving.IGNORED:
+                    if record_type == FCGI_ABORT_REQUEST:
+                        self._abort_requested(request)
+                elif record_type == FCGI_PARAMS:
+                    self._params(request, data[content : content + length], ready)
+                else:
+                    self._body(request, record_type, data[content : content + length], ready)
+            position = next_record
+        if position < end:
+            self._held.append(data[position:] if position else data)
+            self._held_size = end - position
+        for runnable in ready:
+            self._open_streams(runnable)
+        return ready
+
+    def phase(self) -> Phase:
+        """What the peer still owes (see ``Codec.phase``)."""
+        phase = Phase.IDLE
+        for request in list(self._requests.values()):
+            if request.receiving is Receiving.PARAMS:
+                return Phase.HEAD
+            if not request.running:
+                phase = Phase.BODY
+        if phase is Phase.IDLE and self._held and not self._requests:
+            return Phase.HEAD
+        return phase
+
+    def _unrequested(
+        self,
+        record_type: int,
+        request_id: int,
+        content: bytes,
+        request: FastCGIRequest | None,
+        ready: list[Request],
+    ) -> None:
+        """A record that belongs to no request in flight, or begins one."""
+        if request_id == FCGI_NULL_REQUEST_ID:
+            self._management(record_type, content)
+        elif record_type == FCGI_BEGIN_REQUEST:
+            if request is not None:
+                # Section 3.3 leaves it open; two requests under one id can only end badly.
+                raise ProtocolError(f"request {request_id} was begun again while it is active")
+            self._begin(request_id, content, ready)
+        elif record_type not in _REQUEST_TYPES:
+            self.output.append(pack_unknown_type(record_type))
+        # Else: a record of an ended request, which section 3.3 says to ignore.
+
+    def _management(self, record_type: int, content: bytes) -> None:
+        """Section 4: request id 0."""
+        if record_type == FCGI_GET_VALUES:
+            asked = decode_pairs(content)
+            if self._settings.multiplex and FCGI_MPXS_CONNS in asked:
+                self.multiplexes = True
+            answer = encode_pairs((name, self._settings.values[name]) for name in asked if name in self._settings.values)
+            self.output.append(pack_record(FCGI_GET_VALUES_RESULT, FCGI_NULL_REQUEST_ID, answer))
+        elif record_type in _REQUEST_TYPES:
+            raise ProtocolError(f"a record of type {record_type} with request id 0")
+        elif record_type not in (FCGI_GET_VALUES_RESULT, FCGI_UNKNOWN_TYPE):
+            self.output.append(pack_unknown_type(record_type))
+        # Else: an answer that nobody asked for; Cherokee is known to send them.
+
+    def _begin(self, request_id: int, content: bytes, ready: list[Request]) -> None:
+        if len(content) != BEGIN_REQUEST.size:
+            raise ProtocolError(f"FCGI_BEGIN_REQUEST of {len(content)} bytes instead of 8")
+        role, flags = BEGIN_REQUEST.unpack(content)
+        if not flags & FCGI_KEEP_CONN:
+            self.closing = True
+        if self.active and not self._settings.multiplex:
+            self.output.append(pack_end_request(request_id, 0, FCGI_CANT_MPX_CONN))
+            return
+        if role not in self._settings.roles:
+            self.output.append(pack_end_request(request_id, 0, FCGI_UNKNOWN_ROLE))
+            self.input_pending = True
+            return
+        request = FastCGIRequest(request_id, role)
+        self._requests[request_id] = request
+        self.active += 1
+        self.requests_seen += 1
+        if self.active > 1:
+            self.multiplexes = True
+            if self.active > self._settings.max_active:
+                self._refuse(
+                    request,
+                    LimitExceeded(f"more than {self._settings.max_active} requests on one connection", 503),
+                    ready,
+                )
+
+    def _params(self, request: FastCGIRequest, content: bytes, ready: list[Request]) -> None:
+        if content:
+            request.params.append(content)
+            request.params_size += len(content)
+            if request.params_size > self._settings.max_variables_bytes:
+                name, size = largest_pair(b"".join(request.params))
+                error = LimitExceeded(
+                    f"the variables are larger than max_variables_bytes allows "
+                    f"({self._settings.max_variables_bytes}); the largest is {name} with {size} bytes",
+                    431,
+                )
+                self._refuse(request, error, ready)
+            return
+        request.receiving = Receiving.STDIN
+        try:
+            params = request.params[0] if len(request.params) == 1 else b"".join(request.params)
+            request.variables = decode_pairs(params, self._settings.max_variables)
+            request.content_length = length = content_length(request.variables)
+        except ProtocolError as error:
+            self._refuse(request, error, ready)
+            return
+        request.params = []
+        request.variables["FCGI_ROLE"] = ROLE_NAMES[request.role]
+        if length is None or length == 0:
+            request.running = True
+            ready.append(request)
+        elif self._settings.max_body_bytes and length > self._settings.max_body_bytes:
+            self._refuse(request, self._too_large(length), ready)
+
+    def _body(
+        self, request: FastCGIRequest, record_type: int, content: bytes, ready: list[Request]
+    ) -> None:
+        """A piece of STDIN or of a filter's DATA, or the end of either."""
+        if record_type == FCGI_DATA:
+            if request.role == FCGI_FILTER:
+                self._data(request, content)
+            return
+        if request.receiving is not Receiving.STDIN:
+            return  # beyond the end of the stream
+        if not content:
+            if request.body is not None:
+                request.body.end()
+            elif request.content_length:
+                request.body = self._new_body(request, request.content_length)
+                request.body.end()  # declared, but nothing came
+            filters = request.role == FCGI_FILTER
+            request.receiving = Receiving.DATA if filters else Receiving.COMPLETE
+            if not request.running:
+                request.running = True
+                ready.append(request)
+            return
+        length = request.content_length
+        if length == 0:
+            return  # what exceeds the declared length is none of the body
+        if request.body is None:
+            request.body = self._new_body(request, length)
+        request.received += len(content)
+        if self._settings.max_body_bytes and request.received > self._settings.max_body_bytes:
+            error = self._too_large(request.received)
+            request.body.fail(error)
+            self._refuse(request, error, ready)
+            return
+        request.body.feed(content)
+        if not request.running and length is not None:
+            # A small body is awaited whole, so that a slow upload holds no thread.
+            received = request.received
+            if received >= length or received > self._settings.body_memory_bytes:
+                request.running = True
+                ready.append(request)
+
+    def _data(self, request: FastCGIRequest, content: bytes) -> None:
+        data = self._data_sink(request)
+        if content:
+            data.feed(content)
+        else:
+            data.end()
+            if request.receiving is Receiving.DATA:
+                request.receiving = Receiving.COMPLETE
+
+    def _data_sink(self, request: FastCGIRequest) -> BodySink:
+        if request.data is None:
+            declared = request.variables.get("FCGI_DATA_LENGTH", "")
+            length = int(declared) if declared.isascii() and declared.isdigit() else None
+            request.data = self._new_body(request, length)
+        return request.data
+
+    def _open_streams(self, runnable: Request) -> None:
+        """Give a request that is about to run the inputs that its peer has not finished."""
+        request = self._requests[runnable.id]  # type: ignore[attr-defined]
+        if request.receiving is Receiving.STDIN and request.body is None:
+            if request.content_length is None:
+                request.body = self._new_body(request, None)
+        if request.role == FCGI_FILTER and request.refusal is None:
+            self._data_sink(request)
+
+    def _too_large(self, length: int) -> LimitExceeded:
+        return LimitExceeded(
+            f"the body has {length} bytes or more, max_body_bytes allows {self._settings.max_body_bytes}",
+            413,
+        )
+
+    def _refuse(self, request: FastCGIRequest, error: ProtocolError, ready: list[Request]) -> None:
+        """Have the core answer the request with an error; the rest of it is dropped."""
+        request.receiving = Receiving.IGNORED
+        request.params = []
+        if request.running:
+            return  # it learns of the error from its body
+        request.refusal = error
+        request.running = True
+        ready.append(request)
+
+    def _unexpected(self, record_type: int, request: FastCGIRequest) -> None:
+        if record_type not in _REQUEST_TYPES:
+            self.output.append(pack_unknown_type(record_type))
+            return
+        raise ProtocolError(
+            f"a record of type {record_type} while request {request.id} is in state "
+            f"{request.receiving.name}"
+        )
+
+    def _abort_requested(self, request: FastCGIRequest) -> None:
+        """Section 5.4: the application should end as soon as it can."""
+        request.receiving = Receiving.IGNORED
+        if request.running:
+            request.aborted = True
+            self._fail_streams(request, "the web server aborted the request")
+        else:
+            self._forget(request)
+            self.output.append(pack_end_request(request.id, 0, FCGI_REQUEST_COMPLETE))
+
+    def _peer_closed(self) -> None:
+        """Section 5.4: a closed connection aborts what is in flight on it."""
+        self.closing = True
+        self.input_pending = False
+        self._held = []
+        for request in list(self._requests.values()):
+            if request.running:
+                request.aborted = True
+                self._fail_streams(request, "the web server closed the connection")
+            else:
+                self._forget(request)
+
+    def _fail_streams(self, request: FastCGIRequest, reason: str) -> None:
+        for sink in (request.body, request.data):
+            if sink is not None:
+                sink.fail(ClientDisconnected(reason))
+
+    # -- sending --------------------------------------------------------------------------------
+
+    def send_head(self, request: Request, status: str, headers: Headers) -> None:
+        """Set the head; it leaves with the first body bytes or the end."""
+        own = self._own(request)
+        if own.sending is not Sending.NOTHING:
+            raise RuntimeError("the head of this response was set already")
+        own.head = status_head(status, headers)
+        own.sending = Sending.HEAD
+
+    def send_body(self, request: Request, chunk: bytes) -> None:
+        """Append STDOUT records; without a head, ``chunk`` is CGI output as it stands."""
+        own = self._own(request)
+        if own.sending is Sending.HEAD:
+            if len(chunk) < 16384:
+                chunk = own.head + chunk
+            else:
+                pack_stream(FCGI_STDOUT, own.id, own.head, self.output)
+            own.head = b""
+        own.sending = Sending.BODY
+        pack_stream(FCGI_STDOUT, own.id, chunk, self.output)
+
+    def send_errors(self, request: Request, text: str) -> None:
+        """Append STDERR records; the text is sent as UTF-8."""
+        own = self._own(request)
+        if text:
+            own.errors_sent = True
+            data = text.encode("utf-8", "backslashreplace")
+            pack_stream(FCGI_STDERR, own.id, data, self.output)
+
+    def end(self, request: Request) -> None:
+        """Close the streams and send FCGI_END_REQUEST."""
+        self._end(self._own(request), 0)
+
+    def abort(self, request: Request) -> None:
+        """End a response that is cut short.
+
+        No front end looks at the application status; most of them notice a connection that is
+        closed without FCGI_END_REQUEST. So that is what a request gets that is alone on its
+        connection; beside others it gets a status that is not 0.
+        """
+        own = self._own(request)
+        if own.aborted or self.active > 1:
+            self._end(own, 0 if own.aborted else 1)
+        else:
+            self._forget(own)
+            self.closing = True
+
+    def _end(self, own: FastCGIRequest, app_status: int) -> None:
+        if own.sending is Sending.HEAD:
+            self.send_body(own, b"")
+        trailer = pack_record(FCGI_STDOUT, own.id)
+        if own.errors_sent:
+            trailer += pack_record(FCGI_STDERR, own.id)
+        self.output.append(trailer + pack_end_request(own.id, app_status, FCGI_REQUEST_COMPLETE))
+        self._forget(own)
+
+    def _forget(self, own: FastCGIRequest) -> None:
+        del self._requests[own.id]
+        self.active -= 1
+        if own.receiving is not Receiving.COMPLETE:
+            self.input_pending = True
+
+    def _own(self, request: Request) -> FastCGIRequest:
+        if not isinstance(request, FastCGIRequest) or self._requests.get(request.id) is not request:
+            raise RuntimeError("this request is not in flight on this connection")
+        return request

@@ -1,0 +1,108 @@
+"""The state of a FastCGI request: everything that decides what a record may do to it.
+
+``RECEIVING`` is the whole receiving direction: a lookup of (state, record type), where a missing
+key is the protocol error. What the specification says to ignore is in the table too.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import enum
+
+from gateways.protocols.base import Request
+from gateways.protocols.records import (
+    FCGI_ABORT_REQUEST,
+    FCGI_AUTHORIZER,
+    FCGI_DATA,
+    FCGI_FILTER,
+    FCGI_PARAMS,
+    FCGI_RESPONDER,
+    FCGI_STDIN,
+)
+
+ROLE_NAMES = {FCGI_RESPONDER: "RESPONDER", FCGI_AUTHORIZER: "AUTHORIZER", FCGI_FILTER: "FILTER"}
+
+class Receiving(enum.IntEnum):
+    """How far the peer has come with one request."""
+
+    PARAMS = 0  # begun; the variables are still coming
+    STDIN = 1  # the variables are complete, STDIN is open
+    DATA = 2  # a filter's STDIN has ended, DATA is open
+    COMPLETE = 3  # every stream has ended
+    IGNORED = 4  # refused, aborted or over a limit: whatever comes is dropped
+
+
+class Sending(enum.IntEnum):
+    """How far we have come with its response."""
+
+    NOTHING = 0
+    HEAD = 1  # the head is set, and waits for the first bytes of the body
+    BODY = 2  # the head has left
+
+
+RECEIVING = {
+    (Receiving.PARAMS, FCGI_PARAMS): Receiving.PARAMS,  # an empty one ends the stream
+    (Receiving.PARAMS, FCGI_ABORT_REQUEST): Receiving.IGNORED,
+    (Receiving.STDIN, FCGI_STDIN): Receiving.STDIN,  # an empty one ends the stream
+    (Receiving.STDIN, FCGI_DATA): Receiving.STDIN,  # flup's client sends an empty one to responders
+    (Receiving.STDIN, FCGI_ABORT_REQUEST): Receiving.IGNORED,
+    (Receiving.DATA, FCGI_DATA): Receiving.DATA,  # an empty one ends the stream
+    (Receiving.DATA, FCGI_STDIN): Receiving.DATA,
+    (Receiving.DATA, FCGI_ABORT_REQUEST): Receiving.IGNORED,
+    (Receiving.COMPLETE, FCGI_STDIN): Receiving.COMPLETE,  # stray records after the end
+    (Receiving.COMPLETE, FCGI_DATA): Receiving.COMPLETE,
+    (Receiving.COMPLETE, FCGI_ABORT_REQUEST): Receiving.IGNORED,
+    (Receiving.IGNORED, FCGI_PARAMS): Receiving.IGNORED,
+    (Receiving.IGNORED, FCGI_STDIN): Receiving.IGNORED,
+    (Receiving.IGNORED, FCGI_DATA): Receiving.IGNORED,
+    (Receiving.IGNORED, FCGI_ABORT_REQUEST): Receiving.IGNORED,
+}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class FastCGISettings:
+    """What all connections of a server have in common; sizes are in bytes, 0 is no limit.
+
+    ``values`` answers FCGI_GET_VALUES. ``roles`` are the role numbers that are served.
+    ``max_active`` bounds the requests in flight on one connection; one more is answered 503.
+    ``body_memory_bytes`` of a body are awaited before its request may run.
+    """
+
+    values: dict[str, str] = dataclasses.field(default_factory=dict)
+    roles: frozenset[int] = frozenset({FCGI_RESPONDER})
+    multiplex: bool = True
+    max_active: int = 1024
+    max_variables: int = 1000
+    max_variables_bytes: int = 65536
+    max_body_bytes: int = 0
+    body_memory_bytes: int = 65536
+
+
+class FastCGIRequest(Request):
+    """A request with what only this codec needs to know of it."""
+
+    __slots__ = (
+        "errors_sent",
+        "head",
+        "id",
+        "params",
+        "params_size",
+        "received",
+        "receiving",
+        "role",
+        "running",
+        "sending",
+    )
+
+    def __init__(self, request_id: int, role: int) -> None:
+        super().__init__()
+        self.id = request_id
+        self.role = role
+        self.receiving = Receiving.PARAMS
+        self.sending = Sending.NOTHING
+        self.params: list[bytes] = []
+        self.params_size = 0
+        self.received = 0  # bytes of STDIN
+        self.running = False  # it was handed out, and will be ended by the core
+        self.head = b""
+        self.errors_sent = False

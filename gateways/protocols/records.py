@@ -1,0 +1,99 @@
+"""FastCGI records: the constants of the specification, and records to bytes.
+
+Everything is big-endian. A record is an 8-byte header, up to 65,535 bytes of content and up to
+255 bytes of padding (FastCGI 1.0, section 3.3).
+"""
+
+from __future__ import annotations
+
+import struct
+
+from gateways.protocols.base import Buffer
+
+FCGI_VERSION_1 = 1
+FCGI_HEADER_LEN = 8
+FCGI_MAX_LENGTH = 65535
+FCGI_NULL_REQUEST_ID = 0
+
+FCGI_BEGIN_REQUEST = 1
+FCGI_ABORT_REQUEST = 2
+FCGI_END_REQUEST = 3
+FCGI_PARAMS = 4
+FCGI_STDIN = 5
+FCGI_STDOUT = 6
+FCGI_STDERR = 7
+FCGI_DATA = 8
+FCGI_GET_VALUES = 9
+FCGI_GET_VALUES_RESULT = 10
+FCGI_UNKNOWN_TYPE = 11
+
+FCGI_KEEP_CONN = 1
+
+FCGI_RESPONDER = 1
+FCGI_AUTHORIZER = 2
+FCGI_FILTER = 3
+
+FCGI_REQUEST_COMPLETE = 0
+FCGI_CANT_MPX_CONN = 1
+FCGI_OVERLOADED = 2
+FCGI_UNKNOWN_ROLE = 3
+
+FCGI_MAX_CONNS = "FCGI_MAX_CONNS"
+FCGI_MAX_REQS = "FCGI_MAX_REQS"
+FCGI_MPXS_CONNS = "FCGI_MPXS_CONNS"
+
+HEADER = struct.Struct(">BBHHBx")  # version, type, request id, content length, padding length
+BEGIN_REQUEST = struct.Struct(">HB5x")  # role, flags
+_END_REQUEST = struct.Struct(">BBHHBxIB3x")  # a header, then application and protocol status
+_UNKNOWN_TYPE = struct.Struct(">BBHHBxB7x")  # a header, then the type
+
+_PADDING = bytes(8)
+# A full record of this size needs no padding, so a long body is cut without copying it.
+_LONGEST_ALIGNED = FCGI_MAX_LENGTH & ~7
+# Up to here one copy into a record is cheaper than handing the kernel three buffers.
+_COPY_BELOW = 16384
+
+
+def pack_record(record_type: int, request_id: int, content: bytes = b"") -> bytes:
+    """One record of at most 65,535 bytes of content, padded to a multiple of 8."""
+    length = len(content)
+    padding = -length & 7
+    header = HEADER.pack(FCGI_VERSION_1, record_type, request_id, length, padding)
+    return header + content + _PADDING[:padding]
+
+
+def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer]) -> None:
+    """Append the records of a piece of a stream to ``out``; no data, no record.
+
+    An empty record would end the stream: that is ``pack_record`` with no content.
+    """
+    length = len(data)
+    if 0 < length <= _COPY_BELOW:
+        out.append(pack_record(record_type, request_id, data))
+        return
+    view = memoryview(data)
+    header = HEADER.pack(FCGI_VERSION_1, record_type, request_id, _LONGEST_ALIGNED, 0)
+    position = 0
+    while length - position > _LONGEST_ALIGNED:
+        out.append(header)
+        out.append(view[position : position + _LONGEST_ALIGNED])
+        position += _LONGEST_ALIGNED
+    rest = length - position
+    if rest:
+        padding = -rest & 7
+        out.append(HEADER.pack(FCGI_VERSION_1, record_type, request_id, rest, padding))
+        out.append(view[position:])
+        if padding:
+            out.append(_PADDING[:padding])
+
+
+def pack_end_request(request_id: int, app_status: int, protocol_status: int) -> bytes:
+    """FCGI_END_REQUEST; ``app_status`` is an unsigned 32-bit number."""
+    return _END_REQUEST.pack(
+        FCGI_VERSION_1, FCGI_END_REQUEST, request_id, 8, 0, app_status, protocol_status
+    )
+
+
+def pack_unknown_type(record_type: int) -> bytes:
+    """FCGI_UNKNOWN_TYPE, a management record (request id 0)."""
+    return _UNKNOWN_TYPE.pack(FCGI_VERSION_1, FCGI_UNKNOWN_TYPE, 0, 8, 0, record_type)

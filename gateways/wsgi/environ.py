@@ -1,0 +1,226 @@
+"""THE environ builder: CGI variables to a WSGI environ, for every protocol and web server.
+
+The variables arrive as latin-1 `str` with forbidden names gone and repeated ones combined (that
+is the codecs' part). Here they get their meaning: where the application is mounted, what is
+missing and what lies, and last ``wsgi.*``, so that nothing from the wire can stand in for it. The
+dict that came from the wire becomes the environ itself; nothing is copied.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from typing import Any
+from urllib.parse import unquote_to_bytes
+
+from gateways.errors import ProtocolError
+from gateways.wsgi.body import EMPTY_BODY
+from gateways.wsgi.filewrapper import FileWrapper
+
+logger = logging.getLogger("gateways.environ")
+
+Environ = dict[str, Any]
+
+_TRUE = frozenset({"on", "1", "yes", "true"})
+
+# Copies of framing that the codec has dealt with, and the header behind CVE-2016-5385 (httpoxy).
+_DROPPED = (
+    "HTTP_CONTENT_LENGTH",
+    "HTTP_CONTENT_TYPE",
+    "HTTP_TRANSFER_ENCODING",
+    "HTTP_PROXY",
+)
+# Web servers send these empty where they mean "there is none", which WSGI says by absence.
+_ABSENT_IF_EMPTY = ("CONTENT_TYPE", "HTTPS", "AUTH_TYPE", "REMOTE_USER", "REMOTE_IDENT")
+
+
+class EnvironBuilder:
+    """Builds the environ of each request of one server process.
+
+    ``script_name`` is where the application is mounted: "" or "/prefix", or None to go by what
+    the web server says.
+    """
+
+    def __init__(
+        self,
+        *,
+        script_name: str | None = None,
+        trust_remote_user: bool = True,
+        multithread: bool = True,
+        multiprocess: bool = False,
+        run_once: bool = False,
+        extra: dict[str, Any] | None = None,
+    ) -> None:
+        self._script_name = script_name
+        self._trust_remote_user = trust_remote_user
+        self._assumption_logged = False
+        self._base: Environ = {
+            "wsgi.version": (1, 0),
+            "wsgi.multithread": multithread,
+            "wsgi.multiprocess": multiprocess,
+            "wsgi.run_once": run_once,
+            "wsgi.file_wrapper": FileWrapper,
+            # Werkzeug reads a body of unknown length only with this; it is true of all our bodies.
+            "wsgi.input_terminated": True,
+            **(extra or {}),
+        }
+
+    def build(self, variables: dict[str, str], body: object, errors: object) -> Environ:
+        """Complete ``variables`` to the environ; ``body`` is None for a request without one.
+
+        Raises ProtocolError: 400 without a method, 404 for a path outside ``script_name``.
+        """
+        environ: Environ = variables
+        if not variables.get("REQUEST_METHOD"):
+            raise ProtocolError("the web server sent no REQUEST_METHOD")
+        for name in _DROPPED:
+            if name in variables:
+                del variables[name]
+        for name in _ABSENT_IF_EMPTY:
+            if variables.get(name) == "":
+                del variables[name]
+        if not self._trust_remote_user:
+            variables.pop("REMOTE_USER", None)
+            variables.pop("AUTH_TYPE", None)
+
+        if self._script_name is None:
+            self._detect_paths(variables)
+        else:
+            self._mounted_paths(variables, self._script_name)
+
+        https = (
+            variables.get("HTTPS", "").lower() in _TRUE
+            or variables.get("REQUEST_SCHEME") == "https"
+            or variables.get("UWSGI_SCHEME") == "https"
+        )
+        self._fill_in(variables, https)
+        environ.update(self._base)
+        environ["wsgi.url_scheme"] = "https" if https else "http"
+        environ["wsgi.input"] = EMPTY_BODY if body is None else body
+        environ["wsgi.errors"] = errors
+        return environ
+
+    def _fill_in(self, variables: dict[str, str], https: bool) -> None:
+        """What PEP 3333 requires, or frameworks rely on, and some web server leaves out."""
+        if "QUERY_STRING" not in variables:
+            variables["QUERY_STRING"] = variables.get("REQUEST_URI", "").partition("?")[2]
+        server_name = variables.get("SERVER_NAME", "")
+        if server_name in ("", "_") or ":" in server_name:
+            variables["SERVER_NAME"] = _server_name(server_name, variables)
+        port = variables.get("SERVER_PORT", "")
+        if not (port.isdigit() and port.isascii()):
+            variables["SERVER_PORT"] = "443" if https else "80"
+        if not variables.get("SERVER_PROTOCOL"):
+            variables["SERVER_PROTOCOL"] = "HTTP/1.0"
+        if "GATEWAY_INTERFACE" not in variables:
+            variables["GATEWAY_INTERFACE"] = "CGI/1.1"
+        if "REMOTE_ADDR" not in variables:
+            variables["REMOTE_ADDR"] = ""
+        if "REDIRECT_HTTP_AUTHORIZATION" in variables:
+            # Apache renames it when a rewrite rule, the usual way to get it at all, redirects.
+            variables.setdefault("HTTP_AUTHORIZATION", variables["REDIRECT_HTTP_AUTHORIZATION"])
+
+    def _detect_paths(self, variables: dict[str, str]) -> None:
+        """SCRIPT_NAME and PATH_INFO as the web server means them."""
+        script_name = variables.get("SCRIPT_NAME")
+        path_info = variables.get("PATH_INFO", "")
+        if script_name and not path_info and not _splits_paths(variables):
+            # nginx's fastcgi_params, Apache's ProxyPass and HAProxy put the whole path there.
+            if not self._assumption_logged:
+                self._assumption_logged = True
+                logger.info(
+                    "SCRIPT_NAME holds the whole path (%s) and there is no PATH_INFO: assuming "
+                    "that the application is mounted at the root. If it is not, set "
+                    "--script-name /prefix.",
+                    script_name,
+                )
+            _set_paths(variables, "", script_name)
+        elif not script_name and not path_info:
+            path = variables.get("DOCUMENT_URI") or _request_path(variables)
+            _set_paths(variables, "", path or "/")
+        else:
+            _set_paths(variables, script_name or "", path_info)
+
+    def _mounted_paths(self, variables: dict[str, str], prefix: str) -> None:
+        """SCRIPT_NAME as configured, PATH_INFO as what is left of the whole path."""
+        script_name = variables.get("SCRIPT_NAME", "")
+        path_info = variables.get("PATH_INFO", "")
+        requested = _request_path(variables)
+        path = script_name.rstrip("/") + path_info
+        whole = (variables.get("DOCUMENT_URI"), requested)
+        if not path or (_below(path_info, script_name.rstrip("/")) and path_info in whole):
+            path = path_info or variables.get("DOCUMENT_URI") or requested or "/"
+        if path[0] != "/":
+            path = requested or "/"  # an absolute-form or asterisk-form target
+        if _below(path, prefix):
+            _set_paths(variables, prefix, path[len(prefix) :])
+        elif _below(requested, prefix) and path == (requested[len(prefix) :] or "/"):
+            _set_paths(variables, prefix, path)  # the web server has removed the prefix
+        else:
+            raise ProtocolError(f"the path {path} is not below --script-name {prefix}", 404)
+
+
+def _set_paths(variables: dict[str, str], script_name: str, path_info: str) -> None:
+    """Set both so that PEP 3333 holds: "" or a leading slash, and no trailing one before a path."""
+    if script_name.endswith("/"):
+        script_name = script_name.rstrip("/")
+    if script_name and script_name[0] != "/":
+        script_name = "/" + script_name
+    if path_info and path_info[0] != "/":
+        # An absolute-form or asterisk-form target: only the request line tells the path.
+        path_info = _request_path(variables)
+    _note_original(variables, "SCRIPT_NAME", "gateways.original_script_name", script_name)
+    _note_original(variables, "PATH_INFO", "gateways.original_path_info", path_info)
+
+
+def _note_original(variables: dict[str, str], name: str, note: str, value: str) -> None:
+    original = variables.get(name)
+    if original != value:
+        if original is not None:
+            variables[note] = original
+        variables[name] = value
+
+
+def _request_path(variables: dict[str, str]) -> str:
+    """The decoded path of REQUEST_URI, "" where there is none (or the asterisk)."""
+    uri = variables.get("REQUEST_URI", "").partition("?")[0]
+    if not uri.startswith("/"):
+        _, separator, rest = uri.partition("://")
+        if not separator:
+            return ""
+        uri = "/" + rest.partition("/")[2]
+    if "%" in uri:
+        return unquote_to_bytes(uri.encode("latin-1")).decode("latin-1")
+    return uri
+
+
+def _below(path: str, prefix: str) -> bool:
+    """Whether ``path`` is ``prefix`` or continues it on a segment boundary."""
+    return path.startswith(prefix) and (len(path) == len(prefix) or path[len(prefix)] == "/")
+
+
+def _splits_paths(variables: dict[str, str]) -> bool:
+    """Whether a SCRIPT_NAME without PATH_INFO really is the script's name.
+
+    It is where the script exists (mod_fcgid, CGI), and with lighttpd, which always splits.
+    """
+    if variables.get("SERVER_SOFTWARE", "").startswith("lighttpd"):
+        return True
+    script = variables.get("SCRIPT_FILENAME", "")
+    if not script.startswith("/"):
+        return False
+    try:
+        return stat.S_ISREG(os.stat(script.encode("latin-1")).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
+def _server_name(given: str, variables: dict[str, str]) -> str:
+    """A host without a port; nginx says "" or "_" for "any name", HAProxy adds the port."""
+    name = given if given not in ("", "_") else variables.get("HTTP_HOST", "")
+    if name.startswith("["):
+        name = name.partition("]")[0] + "]"
+    elif name.count(":") == 1:
+        name = name.partition(":")[0]
+    return name or variables.get("SERVER_ADDR") or "localhost"

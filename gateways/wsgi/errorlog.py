@@ -1,0 +1,60 @@
+"""``wsgi.errors``: what an application writes there reaches our log and the web server's."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+logger = logging.getLogger("gateways.application")
+
+
+class ErrorChannel(Protocol):
+    """Where the web server's side of an error log leads."""
+
+    def send_errors(self, request: Any, text: str) -> None:
+        """Send ``text`` to the web server's error log; never raises for a peer that left."""
+
+
+class ErrorStream:
+    """A text stream; each complete line is one record of our log, and is sent on at once."""
+
+    __slots__ = ("_channel", "_line", "_request")  # _line: text without its newline yet
+
+    def __init__(self, channel: ErrorChannel, request: object) -> None:
+        self._channel: ErrorChannel | None = channel
+        self._request = request
+        self._line = ""
+
+    def write(self, text: str, /) -> int:
+        """Append text; any character will do."""
+        if not isinstance(text, str):
+            raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
+        self._line += text
+        if "\n" in text:
+            complete, _, self._line = self._line.rpartition("\n")
+            self._emit(complete)
+        return len(text)
+
+    def writelines(self, lines: Iterable[str], /) -> None:
+        """Append several texts."""
+        for line in lines:
+            self.write(line)
+
+    def flush(self) -> None:
+        """Send what is not a complete line yet."""
+        if self._line:
+            line, self._line = self._line, ""
+            self._emit(line)
+
+    def detach(self) -> None:
+        """The request has ended: what is written from now on reaches our own log alone."""
+        if self._line:
+            self.flush()
+        self._channel = None
+
+    def _emit(self, text: str) -> None:
+        for line in text.split("\n"):
+            logger.error("%s", line)
+        if self._channel is not None:
+            self._channel.send_errors(self._request, text + "\n")

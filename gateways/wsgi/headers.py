@@ -1,0 +1,117 @@
+"""The checks of what an application gives to ``start_response`` (PEP 3333; RFC 9110, section 5).
+
+A header name is classified once and remembered, so that the common case costs one lookup; a value
+is checked with ``isprintable``, which is False for every character that could break a line.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from gateways.errors import ApplicationError
+
+Headers = list[tuple[str, str]]
+
+_TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
+# Tab and the upper half of latin-1 are allowed; every other control character is not.
+_VALUE = re.compile(r"[\t\x20-\x7e\x80-\xff]*")
+_STATUS = re.compile(r"[1-9][0-9]{2} [\t\x20-\x7e\x80-\xff]*")
+
+_HOP_BY_HOP = frozenset(
+    {
+        "connection",
+        "keep-alive",
+        "proxy-authenticate",
+        "proxy-authorization",
+        "te",
+        "trailer",
+        "trailers",
+        "transfer-encoding",
+        "upgrade",
+    }
+)
+
+_ORDINARY = 0
+_CONTENT_LENGTH = 1
+
+_kinds: dict[str, int] = {}
+_MAX_KINDS = 1024  # an application that makes names up must not fill the memory
+
+
+def check_status(status: Any) -> None:
+    """Raise ApplicationError unless ``status`` is like "200 OK"."""
+    if not isinstance(status, str):
+        raise ApplicationError(
+            f"the status must be a str such as '200 OK', not {type(status).__name__}"
+        )
+    if not _STATUS.fullmatch(status):
+        raise ApplicationError(
+            f"the status must be three digits, a space and a reason, such as '200 OK', "
+            f"not {status!r}"
+        )
+    if status[0] == "1":
+        raise ApplicationError(f"the status {status!r} is not final; WSGI has no way to send it")
+
+
+def check_headers(headers: Any) -> int | None:
+    """Raise ApplicationError unless ``headers`` may be sent; return the Content-Length in bytes."""
+    if not isinstance(headers, list):
+        raise ApplicationError(
+            f"the headers must be a list of (name, value) tuples, not {type(headers).__name__}"
+        )
+    length: int | None = None
+    for item in headers:
+        try:
+            name, value = item
+            kind = _kinds.get(name)
+        except (TypeError, ValueError):
+            raise ApplicationError(
+                f"a header must be a (name, value) tuple of two str, not {item!r}"
+            ) from None
+        if kind is None:
+            kind = _classify(name)
+        if not isinstance(value, str):
+            raise ApplicationError(
+                f"the value of the header {name} must be a str, not {type(value).__name__}"
+            )
+        if not value.isprintable() or not value.isascii():
+            _check_value(name, value)
+        if kind == _CONTENT_LENGTH:
+            if not (value.isascii() and value.isdigit()):
+                raise ApplicationError(f"Content-Length is {value!r}, not a number of bytes")
+            if length is not None and length != int(value):
+                raise ApplicationError("there are two different Content-Length headers")
+            length = int(value)
+    return length
+
+
+def _classify(name: Any) -> int:
+    if not isinstance(name, str):
+        raise ApplicationError(f"a header name must be a str, not {type(name).__name__}")
+    if not _TOKEN.fullmatch(name):
+        raise ApplicationError(f"{name!r} is not a valid header name")
+    lower = name.lower()
+    if lower == "status":
+        raise ApplicationError("the status is start_response's first argument, not a header")
+    if lower in _HOP_BY_HOP:
+        raise ApplicationError(
+            f"the header {name} concerns the connection, which is the web server's; remove it"
+        )
+    kind = _CONTENT_LENGTH if lower == "content-length" else _ORDINARY
+    if len(_kinds) < _MAX_KINDS:
+        _kinds[name] = kind
+    return kind
+
+
+def _check_value(name: str, value: str) -> None:
+    if _VALUE.fullmatch(value):
+        return
+    if any(ord(character) > 255 for character in value):
+        raise ApplicationError(
+            f"the value of the header {name} holds a character outside latin-1; encode it "
+            "(RFC 8187, or percent-encoding in a URL)"
+        )
+    raise ApplicationError(
+        f"the value of the header {name} holds a line break or another control character"
+    )

@@ -1,0 +1,42 @@
+"""The plain pages that we answer ourselves: refusals and the page of an application that failed."""
+
+from __future__ import annotations
+
+import html
+
+PHRASES = {
+    400: "Bad Request",
+    404: "Not Found",
+    408: "Request Timeout",
+    413: "Content Too Large",
+    431: "Request Header Fields Too Large",
+    500: "Internal Server Error",
+    503: "Service Unavailable",
+}
+
+_EXPLANATIONS = {
+    400: "The request could not be understood.",
+    404: "There is nothing at this address.",
+    408: "The request took too long to arrive.",
+    413: "The request is larger than this server accepts.",
+    431: "The headers of the request are larger than this server accepts.",
+    500: "The application failed to answer this request. Its error log says why.",
+    503: "The server is busy. Try again in a moment.",
+}
+
+
+def error_page(code: int, detail: str = "") -> tuple[str, list[tuple[str, str]], bytes]:
+    """Status, headers and body of an error page; ``detail`` is shown as it is (a traceback)."""
+    status = f"{code} {PHRASES[code]}"
+    detail = f"<pre>{html.escape(detail)}</pre>\n" if detail else ""
+    body = (
+        f"<!DOCTYPE html>\n<html><head><title>{status}</title></head>\n"
+        f"<body><h1>{PHRASES[code]}</h1>\n<p>{_EXPLANATIONS[code]}</p>\n{detail}</body></html>\n"
+    ).encode("utf-8", "replace")
+    headers = [
+        ("Content-Type", "text/html; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+    ]
+    if code == 503:
+        headers.append(("Retry-After", "1"))
+    return status, headers, body

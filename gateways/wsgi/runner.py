@@ -1,0 +1,330 @@
+"""The WSGI runner: calls the application and sends what it answers (PEP 3333).
+
+The head is held until the first non-empty bytes, so that an application can still change its mind
+and a small response leaves in one piece; every later chunk is handed to the channel before the
+next one is asked for. Whatever happens, ``close`` of the iterable is called exactly once. After
+the head is out an error can only be shown by ending the response so that its shortness is seen.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable, Iterable
+from types import TracebackType
+from typing import Any, Protocol
+
+from gateways.errors import ApplicationError, ClientDisconnected, ProtocolError
+from gateways.wsgi.environ import Environ, EnvironBuilder
+from gateways.wsgi.errorlog import ErrorStream
+from gateways.wsgi.headers import Headers, check_headers, check_status
+from gateways.wsgi.pages import error_page
+
+logger = logging.getLogger("gateways.application")
+
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+StartResponse = Callable[..., Callable[[bytes], None]]
+Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+
+
+class Channel(Protocol):
+    """The way to the peer; ``request`` is the channel's own token, the runner never looks inside.
+
+    Only ``send_body`` raises: ClientDisconnected, where nobody wants the response any more.
+    """
+
+    def send_head(self, request: Any, status: str, headers: Headers) -> None:
+        """Set the head, which leaves with the first body bytes or with the end."""
+
+    def send_body(self, request: Any, chunk: bytes) -> None:
+        """Send a piece of the body; returns when it is sent or sure to be sent."""
+
+    def finish(self, request: Any, chunk: bytes) -> None:
+        """Send the last piece of the body (which may be empty) and end the response."""
+
+    def abort(self, request: Any) -> None:
+        """End a response that cannot be completed."""
+
+    def send_errors(self, request: Any, text: str) -> None:
+        """Send text to the web server's error log."""
+
+
+class Response:
+    """One response in the making: the ``start_response`` and ``write`` of PEP 3333."""
+
+    __slots__ = (
+        "_bodyless",
+        "_channel",
+        "_committed",
+        "_errors",
+        "_finished",
+        "_headers",
+        "_is_head",
+        "_left",
+        "_request",
+        "_started",
+        "_status",
+        "_surplus",
+        "_written",
+    )
+
+    def __init__(
+        self, channel: Channel, request: object, is_head: bool, errors: ErrorStream
+    ) -> None:
+        self._channel = channel
+        self._errors = errors
+        self._request = request
+        self._is_head = is_head
+        self._started = False  # start_response was called, if in vain
+        self._status = ""
+        self._headers: Headers = []
+        self._left = -1  # bytes that Content-Length still promises; -1: nothing was promised
+        self._bodyless = False  # HEAD, 204, 304: no body may be sent
+        self._committed = False  # the head is on its way
+        self._finished = False  # the response is ended, well or badly
+        self._written = False  # the application uses write()
+        self._surplus = False
+
+    def start_response(
+        self, status: str, headers: Headers, exc_info: ExcInfo | None = None
+    ) -> Callable[[bytes], None]:
+        """Take status and headers; see PEP 3333, "The start_response() Callable"."""
+        if exc_info is not None:
+            try:
+                if self._committed:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # or the traceback and this frame would keep each other alive
+        elif self._started:
+            raise ApplicationError(
+                "start_response was called a second time without exc_info (PEP 3333)"
+            )
+        self._started = True
+        check_status(status)
+        length = check_headers(headers)
+        code = status[:3]
+        if code in ("204", "304"):
+            self._bodyless = True
+            if code == "204" and length is not None:
+                headers = [item for item in headers if item[0].lower() != "content-length"]
+                length = None
+        else:
+            self._bodyless = self._is_head
+        self._status = status
+        self._headers = headers
+        self._left = -1 if length is None else length
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Send body bytes at once; for applications that cannot yield them (PEP 3333)."""
+        if type(data) is not bytes:
+            data = _as_bytes(data)
+        self._written = True
+        if data:
+            self._send(data, alone=False)
+
+    def send_iterable(self, iterable: Iterable[bytes]) -> None:
+        """Send what the application returned, and end the response."""
+        alone = False
+        if type(iterable) is list or type(iterable) is tuple:
+            alone = len(iterable) == 1
+        elif isinstance(iterable, (str, bytes, dict)) or iterable is None:
+            iterable = _only_chunk(iterable)
+            alone = True
+        else:
+            alone = _has_one_item(iterable)
+        for chunk in iterable:
+            if type(chunk) is not bytes:
+                chunk = _as_bytes(chunk)
+            if chunk:
+                self._send(chunk, alone)
+                if self._surplus:
+                    break
+        if not self._finished:
+            self._end()
+
+    def _send(self, chunk: bytes, alone: bool) -> None:
+        """Send a non-empty chunk; ``alone`` says that no other one will come."""
+        if not self._status:
+            raise ApplicationError(
+                "the application gave body bytes before it called start_response"
+            )
+        if self._finished or self._bodyless:
+            self._beyond_the_end(chunk, alone)
+            return
+        left = self._left
+        if left < 0:
+            if not (alone and not self._committed):
+                self._commit()
+                self._channel.send_body(self._request, chunk)
+                return
+            self._headers = [*self._headers, ("Content-Length", str(len(chunk)))]
+            left = len(chunk)
+        if len(chunk) > left:
+            self._surplus = True
+            logger.warning(
+                "the application sent more than its Content-Length; %d bytes or more were cut off",
+                len(chunk) - left,
+            )
+            chunk = chunk[:left]
+        self._left = left = left - len(chunk)
+        self._commit()
+        if left:
+            self._channel.send_body(self._request, chunk)
+        else:
+            # Complete: the end leaves with the last bytes. The iterable still runs to its end,
+            # as an application that works after its last yield expects.
+            self._finish(chunk)
+
+    def _beyond_the_end(self, chunk: bytes, alone: bool) -> None:
+        """Bytes that must not be sent."""
+        self._surplus = True
+        if not self._finished:
+            if alone and self._is_head and self._left < 0:
+                self._headers = [*self._headers, ("Content-Length", str(len(chunk)))]
+            self._commit()
+            self._finish(b"")
+            if not self._is_head:
+                logger.warning("a body was given with the status %s; not sent", self._status)
+        elif not self._bodyless:
+            logger.warning("the application sent more than its Content-Length; the rest is cut off")
+
+    def _finish(self, chunk: bytes) -> None:
+        self._finished = True
+        self._errors.flush()  # after the end the web server's error log is out of reach
+        self._channel.finish(self._request, chunk)
+
+    def _commit(self) -> None:
+        if not self._committed:
+            self._committed = True
+            self._channel.send_head(self._request, self._status, self._headers)
+
+    def _end(self) -> None:
+        """The iterable is exhausted."""
+        if not self._status:
+            raise ApplicationError(
+                "the application returned without a (successful) call of start_response"
+            )
+        if self._left > 0 and not self._bodyless:
+            raise ApplicationError(
+                f"the application sent {self._left} bytes less than its Content-Length"
+            )
+        if not self._committed and self._left < 0 and not self._bodyless:
+            self._headers = [*self._headers, ("Content-Length", "0")]
+        self._commit()
+        self._finish(b"")
+
+    def send_errors(self, text: str) -> None:
+        """Send text to the web server's error log, if the response has not ended."""
+        if not self._finished:
+            self._errors.flush()
+            self._channel.send_errors(self._request, text)
+
+    def fail(self, code: int, detail: str = "") -> None:
+        """Answer with an error page, or end what is under way."""
+        if self._finished:
+            return
+        self._finished = True
+        if self._committed:
+            self._channel.abort(self._request)
+        else:
+            respond_with_error(self._channel, self._request, code, self._is_head, detail)
+
+
+def run_application(
+    application: Application,
+    builder: EnvironBuilder,
+    channel: Channel,
+    request: object,
+    variables: dict[str, str],
+    body: object,
+    debug: bool = False,
+) -> None:
+    """Run one request to its end; raises nothing, whatever the application does.
+
+    ``variables`` become the environ, ``body`` (None: there is none) its ``wsgi.input``.
+    """
+    errors = ErrorStream(channel, request)
+    is_head = variables.get("REQUEST_METHOD") == "HEAD"
+    response = Response(channel, request, is_head, errors)
+    iterable: Iterable[bytes] | None = None
+    try:
+        environ = builder.build(variables, body, errors)
+        iterable = application(environ, response.start_response)
+        response.send_iterable(iterable)
+    except BaseException as error:  # noqa: BLE001  # sys.exit() ends a request, not its worker
+        _failed(error, variables, response, debug)
+    finally:
+        close = getattr(iterable, "close", None)
+        if close is not None:
+            try:
+                close()
+            except BaseException as error:  # noqa: BLE001
+                name = request_name(variables)
+                logger.error("close() of the response of %s failed", name, exc_info=error)
+        errors.detach()
+
+
+def respond_with_error(
+    channel: Channel, request: object, code: int, is_head: bool = False, detail: str = ""
+) -> None:
+    """Answer a request with one of our own pages."""
+    status, headers, body = error_page(code, detail)
+    channel.send_head(request, status, headers)
+    channel.finish(request, b"" if is_head else body)
+
+
+def _failed(
+    error: BaseException, variables: dict[str, str], response: Response, debug: bool
+) -> None:
+    """Log what went wrong where its cause will be looked for, and answer."""
+    name = request_name(variables)
+    if isinstance(error, ClientDisconnected):
+        logger.debug("%s: %s", name, error)
+        response.fail(400)
+    elif isinstance(error, ProtocolError):
+        logger.warning("%s: answered %d: %s", name, error.status, error)
+        response.fail(error.status)
+    else:
+        logger.error("the application failed at %s", name, exc_info=error)
+        text = "".join(traceback.format_exception(error))
+        response.send_errors(f"{name}\n{text}")
+        response.fail(500, text if debug else "")
+
+
+def request_name(variables: dict[str, str]) -> str:
+    """A request as log lines name it; works on variables and on the environ made of them."""
+    path = variables.get("SCRIPT_NAME", "") + variables.get("PATH_INFO", "")
+    return f"{variables.get('REQUEST_METHOD', '?')} {path!r}"
+
+
+def _has_one_item(iterable: Any) -> bool:
+    if hasattr(iterable, "__len__"):
+        try:
+            return bool(len(iterable) == 1)
+        except Exception:  # noqa: BLE001  # PEP 3333: "only if it works", whatever it raises
+            return False
+    return False
+
+
+def _as_bytes(chunk: Any) -> bytes:
+    """A subclass of bytes is fine; anything else is the application's mistake."""
+    if isinstance(chunk, bytes):
+        return chunk
+    hint = {
+        str: "encode it, for example with .encode('utf-8')",
+        bytearray: "wrap it in bytes()",
+        memoryview: "wrap it in bytes()",
+        int: "a bytes object was returned where a list of bytes is meant",
+    }.get(type(chunk), "yield bytes")
+    raise ApplicationError(f"the response body holds a {type(chunk).__name__}, not bytes; {hint}")
+
+
+def _only_chunk(returned: Any) -> list[bytes]:
+    """What an application returned that is no list: bytes are taken for the one chunk they are."""
+    if isinstance(returned, bytes):
+        return [returned]
+    raise ApplicationError(
+        f"the application returned {type(returned).__name__} instead of an iterable of bytes"
+        + ("; return [body.encode('utf-8')]" if isinstance(returned, str) else "")
+    )
