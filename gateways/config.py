@@ -18,7 +18,7 @@ LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 _SEVERAL = frozenset({"bind", "allow", "pythonpath", "roles"})
 # Where zero would mean a server that serves nothing.
-_AT_LEAST_ONE = frozenset({"threads", "max_connections", "max_variables_bytes", "max_variables"})
+_AT_LEAST_ONE = frozenset({"threads", "max_connections", "max_variables_bytes"})
 
 
 def _option(default: Any, help: str, *, flags: str = "", metavar: str = "") -> Any:

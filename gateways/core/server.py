@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import collections
 import logging
+import os
 import resource
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from gateways.config import Config
 from gateways.core.acceptor import Acceptor
@@ -19,6 +21,7 @@ from gateways.core.access import AccessList
 from gateways.core.clock import TICK_SECONDS, Clock
 from gateways.core.connection import Connection
 from gateways.core.deadlines import SWEEP_SECONDS, sweep
+from gateways.core.gate import Gate
 from gateways.core.listener import Listener
 from gateways.core.poller import Poller, new_poller
 from gateways.core.workers import Worker
@@ -28,7 +31,7 @@ from gateways.protocols.fastcgi import FastCGI
 from gateways.protocols.fastcgi_state import ROLE_NAMES, FastCGISettings
 from gateways.protocols.records import FCGI_MAX_CONNS, FCGI_MAX_REQS, FCGI_MPXS_CONNS
 from gateways.wsgi.environ import EnvironBuilder
-from gateways.wsgi.runner import Application, request_name
+from gateways.wsgi.runner import Application, request_name, run_application
 
 logger = logging.getLogger("gateways.server")
 
@@ -48,13 +51,17 @@ class Server:
         config: Config,
         *,
         access: AccessList | None = None,
-        environ: dict[str, object] | None = None,
+        environ: dict[str, Any] | None = None,
         poller: Poller | None = None,
+        run_request: Callable[[Connection, Request], None] | None = None,
     ) -> None:
+        """``environ`` is added to every environ; ``run_request`` stands in for running the
+        application (both as flup's API has it)."""
         self.application = application
         self.config = config
         self.poller = poller or new_poller()
         self.clock = Clock()
+        self.gate = Gate(config.threads)
         self.draining = False  # no new connections; kept ones are closed when idle
         self.stopping = False  # the workers leave
         self.builder = EnvironBuilder(
@@ -63,8 +70,11 @@ class Server:
             multithread=config.threads > 1,
             extra=environ,
         )
-        self._access = access or AccessList.from_options(config.allow, None)
-        self._acceptors = [Acceptor(self, listener, self._access) for listener in listeners]
+        self.run_request = run_request or self._run_application
+        if access is None:
+            addresses = os.environ.get("FCGI_WEB_SERVER_ADDRS")  # FastCGI 1.0, section 3.2
+            access = AccessList.from_options(config.allow, addresses)
+        self._acceptors = [Acceptor(self, listener, access) for listener in listeners]
         self.handlers: dict[int, Connection | Acceptor] = {}
         self._connections: set[Connection] = set()
         self._ready: collections.deque[tuple[Connection, Request]] = collections.deque()
@@ -123,14 +133,16 @@ class Server:
         now = self.clock.now
         tick = self.clock.tick
         served = 0
-        busy = False
+        busy = long_running = False
         for worker in self._workers:
             served += worker.served
             connection = worker.connection
             if connection is not None:
                 busy = True
                 if tick - worker.started > 1:
+                    long_running = True
                     connection.watch()
+        self.gate.tick(tick, served - self._served_before, long_running)
         if not self._workers:
             self._work_alone()
             busy = True
@@ -167,6 +179,7 @@ class Server:
     def close(self) -> None:
         """End the workers and close what is left, at once."""
         self.stopping = True
+        self.gate.open()
         self.poller.wake_all()
         for worker in self._workers:
             request = worker.request
@@ -185,6 +198,20 @@ class Server:
         # Else a thread may still use them; the process is about to end anyway.
 
     # -- what connections, acceptors and workers ask for ---------------------------------------------
+
+    def _run_application(self, connection: Connection, request: Request) -> None:
+        if request.data is not None:
+            environ: dict[str, Any] = request.variables
+            environ["gateways.data"] = request.data
+        run_application(
+            self.application,
+            self.builder,
+            connection,
+            request,
+            request.variables,
+            request.body,
+            self.config.debug,
+        )
 
     def new_codec(self, new_body: NewBody) -> Codec:
         """The codec of a new connection (see ``Host``)."""

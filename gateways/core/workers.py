@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
-from gateways.config import Config
 from gateways.core.acceptor import Acceptor
 from gateways.core.clock import Clock
 from gateways.core.connection import Connection
+from gateways.core.gate import Gate
 from gateways.core.poller import Poller
 from gateways.protocols.base import Request
-from gateways.wsgi.environ import EnvironBuilder
-from gateways.wsgi.runner import Application, request_name, respond_with_error, run_application
+from gateways.wsgi.runner import request_name, respond_with_error
 
 logger = logging.getLogger("gateways.worker")
 
@@ -26,13 +26,12 @@ logger = logging.getLogger("gateways.worker")
 class WorkerHost(Protocol):
     """What a worker needs of its server."""
 
-    application: Application
-    builder: EnvironBuilder
-    config: Config
     poller: Poller
     clock: Clock
+    gate: Gate
     stopping: bool
     handlers: dict[int, Connection | Acceptor]
+    run_request: Callable[[Connection, Request], None]
 
     def take_ready(self) -> tuple[Connection, Request] | None:
         """The oldest request that waits for a thread."""
@@ -84,6 +83,7 @@ class Worker:
         if ready is not None:
             self._serve(ready[0], ready[1])
             return
+        server.gate.enter()
         event = server.poller.wait(timeout)
         if event is None:
             return
@@ -111,15 +111,11 @@ class Worker:
         if request.refusal is not None or request.aborted:
             self._refuse(connection, request)
         else:
-            run_application(
-                server.application,
-                server.builder,
-                connection,
-                request,
-                request.variables,
-                request.body,
-                server.config.debug,
-            )
+            server.run_request(connection, request)
+        if request.body is not None:
+            request.body.close()
+        if request.data is not None:
+            request.data.close()
         self.served += 1
         self.connection = self.request = None
 

@@ -38,6 +38,9 @@ class BodySink(Protocol):
     def fail(self, error: Exception) -> None:
         """No more will come: a reader that needs more gets ``error``."""
 
+    def close(self) -> None:
+        """The request has ended: give back what is held of its body."""
+
 
 class Request:
     """One request in flight: what the core needs to run it, whatever protocol brought it.

@@ -1,4 +1,4 @@
-"""The FastCGI 1.0 codec: records in, requests out; responses in, records out.
+"""The FastCGI 1.0 codec: records in, requests out (responses to records: fastcgi_response.py).
 
 The specification is https://fastcgi-archives.github.io/FastCGI_Specification.html; comments name
 its sections. Strategy: a record is handled when it is complete, so no state but the held bytes
@@ -11,16 +11,15 @@ ignored or answered here; only what makes the connection itself unusable is rais
 from __future__ import annotations
 
 from gateways.errors import ClientDisconnected, LimitExceeded, ProtocolError
-from gateways.protocols.base import BodySink, Buffer, Headers, NewBody, Phase, Request
+from gateways.protocols.base import BodySink, NewBody, Phase, Request
+from gateways.protocols.fastcgi_response import FastCGIResponses
 from gateways.protocols.fastcgi_state import (
     RECEIVING,
     ROLE_NAMES,
     FastCGIRequest,
     FastCGISettings,
     Receiving,
-    Sending,
 )
-from gateways.protocols.head import status_head
 from gateways.protocols.records import (
     BEGIN_REQUEST,
     FCGI_ABORT_REQUEST,
@@ -36,17 +35,12 @@ from gateways.protocols.records import (
     FCGI_NULL_REQUEST_ID,
     FCGI_PARAMS,
     FCGI_REQUEST_COMPLETE,
-    FCGI_RESPONDER,
-    FCGI_STDERR,
-    FCGI_STDIN,
-    FCGI_STDOUT,
     FCGI_UNKNOWN_ROLE,
     FCGI_UNKNOWN_TYPE,
     FCGI_VERSION_1,
     HEADER,
     pack_end_request,
     pack_record,
-    pack_stream,
     pack_unknown_type,
 )
 from gateways.protocols.variables import content_length, decode_pairs, encode_pairs, largest_pair
@@ -55,24 +49,18 @@ from gateways.protocols.variables import content_length, decode_pairs, encode_pa
 _REQUEST_TYPES = frozenset(range(FCGI_BEGIN_REQUEST, FCGI_DATA + 1))
 
 
-class FastCGI:
-    """The codec of one connection (see ``gateways.protocols.base.Codec``)."""
+class FastCGI(FastCGIResponses):
+    """The codec of one connection (see ``gateways.protocols.base.Codec``): the receiving half."""
 
     def __init__(self, new_body: NewBody, settings: FastCGISettings) -> None:
-        self.output: list[Buffer] = []
-        self.active = 0
+        super().__init__()
         self.requests_seen = 0
         self.multiplexes = False
-        self.closing = False
-        self.input_pending = False
         self._new_body = new_body
         self._settings = settings
-        self._requests: dict[int, FastCGIRequest] = {}
         self._held: list[bytes] = []  # the pieces of an incomplete record
         self._held_size = 0
         self._needed = FCGI_HEADER_LEN  # bytes that make the held record complete
-
-    # -- receiving ------------------------------------------------------------------------------
 
     def receive_data(self, data: bytes) -> list[Request]:
         """Take bytes; return requests that became ready (see ``Codec.receive_data``)."""
@@ -88,6 +76,7 @@ class FastCGI:
             self._held = []
             self._held_size = 0
         ready: list[Request] = []
+        requests = self._requests
         position = 0
         end = len(data)
         self._needed = FCGI_HEADER_LEN
@@ -102,16 +91,15 @@ class FastCGI:
             if next_record > end:
                 self._needed = next_record - position
                 break
-            request = self._requests.get(request_id)
+            request = requests.get(request_id)
             if request is None or record_type == FCGI_BEGIN_REQUEST:
-                self._unrequested(
-                    record_type, request_id, data[content : content + length], request, ready
-                )
+                body = data[content : content + length]
+                self._unrequested(record_type, request_id, body, request, ready)
             else:
                 state = RECEIVING.get((request.receiving, record_type))
                 if state is None:
                     self._unexpected(record_type, request)
-                elif state is Receiving.IGNORED:
+                elif state == Receiving.IGNORED:
                     if record_type == FCGI_ABORT_REQUEST:
                         self._abort_requested(request)
                 elif record_type == FCGI_PARAMS:
@@ -164,7 +152,11 @@ class FastCGI:
             asked = decode_pairs(content)
             if self._settings.multiplex and FCGI_MPXS_CONNS in asked:
                 self.multiplexes = True
-            answer = encode_pairs((name, self._settings.values[name]) for name in asked if name in self._settings.values)
+            answer = encode_pairs(
+                (name, self._settings.values[name])
+                for name in asked
+                if name in self._settings.values
+            )
             self.output.append(pack_record(FCGI_GET_VALUES_RESULT, FCGI_NULL_REQUEST_ID, answer))
         elif record_type in _REQUEST_TYPES:
             raise ProtocolError(f"a record of type {record_type} with request id 0")
@@ -194,7 +186,9 @@ class FastCGI:
             if self.active > self._settings.max_active:
                 self._refuse(
                     request,
-                    LimitExceeded(f"more than {self._settings.max_active} requests on one connection", 503),
+                    LimitExceeded(
+                        f"more than {self._settings.max_active} requests on one connection", 503
+                    ),
                     ready,
                 )
 
@@ -344,71 +338,3 @@ class FastCGI:
         for sink in (request.body, request.data):
             if sink is not None:
                 sink.fail(ClientDisconnected(reason))
-
-    # -- sending --------------------------------------------------------------------------------
-
-    def send_head(self, request: Request, status: str, headers: Headers) -> None:
-        """Set the head; it leaves with the first body bytes or the end."""
-        own = self._own(request)
-        if own.sending is not Sending.NOTHING:
-            raise RuntimeError("the head of this response was set already")
-        own.head = status_head(status, headers)
-        own.sending = Sending.HEAD
-
-    def send_body(self, request: Request, chunk: bytes) -> None:
-        """Append STDOUT records; without a head, ``chunk`` is CGI output as it stands."""
-        own = self._own(request)
-        if own.sending is Sending.HEAD:
-            if len(chunk) < 16384:
-                chunk = own.head + chunk
-            else:
-                pack_stream(FCGI_STDOUT, own.id, own.head, self.output)
-            own.head = b""
-        own.sending = Sending.BODY
-        pack_stream(FCGI_STDOUT, own.id, chunk, self.output)
-
-    def send_errors(self, request: Request, text: str) -> None:
-        """Append STDERR records; the text is sent as UTF-8."""
-        own = self._own(request)
-        if text:
-            own.errors_sent = True
-            data = text.encode("utf-8", "backslashreplace")
-            pack_stream(FCGI_STDERR, own.id, data, self.output)
-
-    def end(self, request: Request) -> None:
-        """Close the streams and send FCGI_END_REQUEST."""
-        self._end(self._own(request), 0)
-
-    def abort(self, request: Request) -> None:
-        """End a response that is cut short.
-
-        No front end looks at the application status; most of them notice a connection that is
-        closed without FCGI_END_REQUEST. So that is what a request gets that is alone on its
-        connection; beside others it gets a status that is not 0.
-        """
-        own = self._own(request)
-        if own.aborted or self.active > 1:
-            self._end(own, 0 if own.aborted else 1)
-        else:
-            self._forget(own)
-            self.closing = True
-
-    def _end(self, own: FastCGIRequest, app_status: int) -> None:
-        if own.sending is Sending.HEAD:
-            self.send_body(own, b"")
-        trailer = pack_record(FCGI_STDOUT, own.id)
-        if own.errors_sent:
-            trailer += pack_record(FCGI_STDERR, own.id)
-        self.output.append(trailer + pack_end_request(own.id, app_status, FCGI_REQUEST_COMPLETE))
-        self._forget(own)
-
-    def _forget(self, own: FastCGIRequest) -> None:
-        del self._requests[own.id]
-        self.active -= 1
-        if own.receiving is not Receiving.COMPLETE:
-            self.input_pending = True
-
-    def _own(self, request: Request) -> FastCGIRequest:
-        if not isinstance(request, FastCGIRequest) or self._requests.get(request.id) is not request:
-            raise RuntimeError("this request is not in flight on this connection")
-        return request

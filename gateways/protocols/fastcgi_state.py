@@ -22,6 +22,7 @@ from gateways.protocols.records import (
 
 ROLE_NAMES = {FCGI_RESPONDER: "RESPONDER", FCGI_AUTHORIZER: "AUTHORIZER", FCGI_FILTER: "FILTER"}
 
+
 class Receiving(enum.IntEnum):
     """How far the peer has come with one request."""
 

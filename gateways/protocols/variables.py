@@ -29,39 +29,50 @@ def decode_pairs(data: bytes, max_variables: int = 0) -> dict[str, str]:
     """
     text = data.decode("latin-1")
     variables: dict[str, str] = {}
-    count = 0
     position = 0
     end = len(data)
+    long_lengths = 0
     try:
         while position < end:
             name_length = data[position]
-            if name_length < 128:
-                position += 1
+            value_length = data[position + 1]
+            if name_length < 128 and value_length < 128:
+                start = position + 2
             else:
-                name_length = _LENGTH.unpack_from(data, position)[0] & 0x7FFFFFFF
-                position += 4
-            value_length = data[position]
-            if value_length < 128:
-                position += 1
-            else:
-                value_length = _LENGTH.unpack_from(data, position)[0] & 0x7FFFFFFF
-                position += 4
-            name_end = position + name_length
-            position = name_end + value_length
-            variables[text[name_end - name_length : name_end]] = text[name_end:position]
-            count += 1
+                start, name_length, value_length = _long_lengths(data, position)
+                long_lengths += start - position - 2
+            middle = start + name_length
+            position = middle + value_length
+            variables[text[start:middle]] = text[middle:position]
     except (IndexError, struct.error):
         position = end + 1
     if position != end:
         raise ProtocolError("a name-value pair runs past the end of its stream")
-    if max_variables and count > max_variables:
+    names = "".join(variables)
+    values = "".join(variables.values())
+    # Each pair has taken two bytes and its text; what is missing was a repeated name.
+    missing = end - long_lengths - 2 * len(variables) - len(names) - len(values)
+    if missing or not _is_clean(variables, names, values):
+        variables = clean(iter_pairs(data))
+    if max_variables and len(variables) > max_variables:
         raise LimitExceeded(
-            f"the request has {count} variables, more than max_variables allows ({max_variables})",
-            431,
+            f"the request has {len(variables)} variables, max_variables allows {max_variables}", 431
         )
-    if count != len(variables) or not _is_clean(variables):
-        return clean(iter_pairs(data))
     return variables
+
+
+def _long_lengths(data: bytes, position: int) -> tuple[int, int, int]:
+    """Where the name at ``position`` begins, its length and its value's, when one needs 4 bytes."""
+    lengths = []
+    for _ in range(2):
+        length = data[position]
+        if length < 128:
+            position += 1
+        else:
+            length = _LENGTH.unpack_from(data, position)[0] & 0x7FFFFFFF
+            position += 4
+        lengths.append(length)
+    return position, lengths[0], lengths[1]
 
 
 def iter_pairs(data: bytes) -> Iterable[tuple[str, str]]:
@@ -69,18 +80,10 @@ def iter_pairs(data: bytes) -> Iterable[tuple[str, str]]:
     text = data.decode("latin-1")
     position = 0
     while position < len(data):
-        lengths = []
-        for _ in range(2):
-            length = data[position]
-            if length < 128:
-                position += 1
-            else:
-                length = _LENGTH.unpack_from(data, position)[0] & 0x7FFFFFFF
-                position += 4
-            lengths.append(length)
-        middle = position + lengths[0]
-        yield text[position:middle], text[middle : middle + lengths[1]]
-        position = middle + lengths[1]
+        start, name_length, value_length = _long_lengths(data, position)
+        middle = start + name_length
+        position = middle + value_length
+        yield text[start:middle], text[middle:position]
 
 
 def largest_pair(data: bytes) -> tuple[str, int]:
@@ -89,18 +92,10 @@ def largest_pair(data: bytes) -> tuple[str, int]:
     try:
         position = 0
         while position < len(data):
-            lengths = []
-            for _ in range(2):
-                length = data[position]
-                if length >= 128:
-                    length = _LENGTH.unpack_from(data, position)[0] & 0x7FFFFFFF
-                    position += 3
-                position += 1
-                lengths.append(length)
-            name = data[position : position + lengths[0]].decode("latin-1")
-            if lengths[1] >= best[1]:
-                best = (name, lengths[1])
-            position += lengths[0] + lengths[1]
+            start, name_length, value_length = _long_lengths(data, position)
+            position = start + name_length + value_length
+            if value_length >= best[1]:
+                best = (data[start : start + name_length].decode("latin-1"), value_length)
     except (IndexError, struct.error):
         pass  # the rest of the stream was never received
     return best
@@ -118,10 +113,8 @@ def encode_pairs(pairs: Iterable[tuple[str | bytes, str | bytes]]) -> bytes:
     return bytes(out)
 
 
-def _is_clean(variables: dict[str, str]) -> bool:
+def _is_clean(variables: dict[str, str], names: str, values: str) -> bool:
     """Whether no name and no value needs the closer look that ``clean`` takes."""
-    names = "".join(variables)
-    values = "".join(variables.values())
     return not (
         "\0" in values
         or "\n" in values

@@ -49,6 +49,24 @@ class Channel(Protocol):
         """Send text to the web server's error log."""
 
 
+class ErrorResponder(Protocol):
+    """Answers a request with an error page: ``respond_with_error``, or what stands in for it."""
+
+    def __call__(
+        self, channel: Channel, request: Any, code: int, is_head: bool = False, detail: str = ""
+    ) -> None:
+        """Send the page for status ``code``; ``detail`` is a traceback that may be shown."""
+
+
+def respond_with_error(
+    channel: Channel, request: Any, code: int, is_head: bool = False, detail: str = ""
+) -> None:
+    """Answer a request with one of our own pages."""
+    status, headers, body = error_page(code, detail)
+    channel.send_head(request, status, headers)
+    channel.finish(request, b"" if is_head else body)
+
+
 class Response:
     """One response in the making: the ``start_response`` and ``write`` of PEP 3333."""
 
@@ -62,6 +80,7 @@ class Response:
         "_is_head",
         "_left",
         "_request",
+        "_respond",
         "_started",
         "_status",
         "_surplus",
@@ -69,8 +88,14 @@ class Response:
     )
 
     def __init__(
-        self, channel: Channel, request: object, is_head: bool, errors: ErrorStream
+        self,
+        channel: Channel,
+        request: object,
+        is_head: bool,
+        errors: ErrorStream,
+        respond: ErrorResponder,
     ) -> None:
+        self._respond = respond
         self._channel = channel
         self._errors = errors
         self._request = request
@@ -228,7 +253,7 @@ class Response:
         if self._committed:
             self._channel.abort(self._request)
         else:
-            respond_with_error(self._channel, self._request, code, self._is_head, detail)
+            self._respond(self._channel, self._request, code, self._is_head, detail)
 
 
 def run_application(
@@ -239,14 +264,16 @@ def run_application(
     variables: dict[str, str],
     body: object,
     debug: bool = False,
+    respond: ErrorResponder | None = None,
 ) -> None:
     """Run one request to its end; raises nothing, whatever the application does.
 
     ``variables`` become the environ, ``body`` (None: there is none) its ``wsgi.input``.
+    ``respond`` answers in place of an application that failed (default: our plain page).
     """
     errors = ErrorStream(channel, request)
     is_head = variables.get("REQUEST_METHOD") == "HEAD"
-    response = Response(channel, request, is_head, errors)
+    response = Response(channel, request, is_head, errors, respond or respond_with_error)
     iterable: Iterable[bytes] | None = None
     try:
         environ = builder.build(variables, body, errors)
@@ -263,15 +290,6 @@ def run_application(
                 name = request_name(variables)
                 logger.error("close() of the response of %s failed", name, exc_info=error)
         errors.detach()
-
-
-def respond_with_error(
-    channel: Channel, request: object, code: int, is_head: bool = False, detail: str = ""
-) -> None:
-    """Answer a request with one of our own pages."""
-    status, headers, body = error_page(code, detail)
-    channel.send_head(request, status, headers)
-    channel.finish(request, b"" if is_head else body)
 
 
 def _failed(

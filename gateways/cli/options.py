@@ -1,0 +1,104 @@
+"""The options of a command, made from the fields of ``Config``; no option is written down twice.
+
+A field's name gives the flag, its type the kind of value, its unit suffix the placeholder and its
+metadata the help text. ``config_options`` adds the options to a command, ``build_config`` makes
+the Config of what was parsed; between them the values go by the names of the fields.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing
+from typing import Any
+
+import click
+
+from gateways.config import Config, find_problem
+
+FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+_TYPES = typing.get_type_hints(Config)
+_METAVARS = {"_seconds": "SECONDS", "_bytes": "BYTES"}
+_FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
+
+Command = typing.TypeVar("Command", bound=typing.Callable[..., Any])
+
+
+def read_size(text: str) -> int:
+    """A number of bytes: ``4096``, ``64k``, ``10m`` or ``1g``, in powers of 1024."""
+    match = re.fullmatch(r"([0-9]+)([kmg]?)", text.strip().lower())
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a size; give bytes, or 64k, 10m, 1g.")
+    return int(match[1]) * _FACTORS[match[2]]
+
+
+def show_size(size: int) -> str:
+    """The shortest text that ``read_size`` reads as ``size``."""
+    for suffix in "gmk":
+        if size and size % _FACTORS[suffix] == 0:
+            return f"{size // _FACTORS[suffix]}{suffix}"
+    return str(size)
+
+
+def flag(name: str) -> str:
+    """The long flag of a field: ``max_body_bytes`` is ``--max-body``, ``roles`` is ``--role``."""
+    bare = name.removesuffix(_unit(name))
+    if bare in FIELDS:  # max_variables_bytes would be max_variables, which is another option
+        bare = name
+    if isinstance(FIELDS[name].default, tuple):  # it is given once for each
+        bare = bare.removesuffix("s")
+    return "--" + bare.replace("_", "-")
+
+
+def config_options(command: Command) -> Command:
+    """Decorator: an option for each field of Config, in the order of the fields."""
+    for name in reversed(FIELDS):
+        command = click.option(name, *_declarations(name), **_settings(name))(command)
+    return command
+
+
+def build_config(values: dict[str, Any]) -> Config:
+    """The Config of what ``config_options`` parsed; the other values are left alone."""
+    return Config(**{name: values[name] for name in FIELDS if name in values})
+
+
+def _unit(name: str) -> str:
+    return next((unit for unit in _METAVARS if name.endswith(unit)), "")
+
+
+def _declarations(name: str) -> list[str]:
+    long = flag(name)
+    if _TYPES[name] is bool:
+        long = f"{long}/--no-{long.removeprefix('--')}"
+    return [*FIELDS[name].metadata["flags"].split(), long]
+
+
+def _settings(name: str) -> dict[str, Any]:
+    """The keyword arguments of the click.Option for a field."""
+    field = FIELDS[name]
+    default: Any = field.default
+    kind = _TYPES[name]
+    settings: dict[str, Any] = {
+        "default": default,
+        "help": field.metadata["help"],
+        "show_default": default not in (None, "", ()),
+        "callback": _check,
+    }
+    if kind is bool:
+        return settings
+    settings["metavar"] = field.metadata["metavar"] or _METAVARS.get(_unit(name))
+    if isinstance(default, tuple):
+        return settings | {"multiple": True, "type": str}
+    if _unit(name) == "_bytes":
+        return settings | {"type": read_size, "default": show_size(default)}
+    if kind is float:
+        return settings | {"type": float, "default": f"{default:g}"}
+    return settings | {"type": int if kind is int else str}
+
+
+def _check(context: click.Context, option: click.Parameter, value: Any) -> Any:
+    """Refuse here what Config would refuse, because here the option can be named."""
+    problem = find_problem(str(option.name), value)
+    if problem:
+        raise click.BadParameter(problem + ".", context, option)
+    return value

@@ -1,0 +1,96 @@
+"""The sending half of the FastCGI codec: what the core says of responses becomes records.
+
+Nothing here depends on how far the peer has come, but for one thing: who ends a response before
+its request is complete leaves input behind, which the connection has to know.
+"""
+
+from __future__ import annotations
+
+from gateways.protocols.base import Buffer, Headers, Request
+from gateways.protocols.fastcgi_state import FastCGIRequest, Receiving, Sending
+from gateways.protocols.head import status_head
+from gateways.protocols.records import (
+    FCGI_REQUEST_COMPLETE,
+    FCGI_STDERR,
+    FCGI_STDOUT,
+    pack_end_request,
+    pack_record,
+    pack_stream,
+)
+
+
+class FastCGIResponses:
+    """The responses of one connection (see ``gateways.protocols.base.Codec``)."""
+
+    def __init__(self) -> None:
+        self.output: list[Buffer] = []
+        self.active = 0
+        self.closing = False
+        self.input_pending = False
+        self._requests: dict[int, FastCGIRequest] = {}
+
+    def send_head(self, request: Request, status: str, headers: Headers) -> None:
+        """Set the head; it leaves with the first body bytes or the end."""
+        own = self._own(request)
+        if own.sending is not Sending.NOTHING:
+            raise RuntimeError("the head of this response was set already")
+        own.head = status_head(status, headers)
+        own.sending = Sending.HEAD
+
+    def send_body(self, request: Request, chunk: bytes) -> None:
+        """Append STDOUT records; without a head, ``chunk`` is CGI output as it stands."""
+        own = self._own(request)
+        if own.sending is Sending.HEAD:
+            if len(chunk) < 16384:
+                chunk = own.head + chunk
+            else:
+                pack_stream(FCGI_STDOUT, own.id, own.head, self.output)
+            own.head = b""
+        own.sending = Sending.BODY
+        pack_stream(FCGI_STDOUT, own.id, chunk, self.output)
+
+    def send_errors(self, request: Request, text: str) -> None:
+        """Append STDERR records; the text is sent as UTF-8."""
+        own = self._own(request)
+        if text:
+            own.errors_sent = True
+            data = text.encode("utf-8", "backslashreplace")
+            pack_stream(FCGI_STDERR, own.id, data, self.output)
+
+    def end(self, request: Request) -> None:
+        """Close the streams and send FCGI_END_REQUEST."""
+        self._end(self._own(request), 0)
+
+    def abort(self, request: Request) -> None:
+        """End a response that is cut short.
+
+        No front end looks at the application status; most of them notice a connection that is
+        closed without FCGI_END_REQUEST. So that is what a request gets that is alone on its
+        connection; beside others it gets a status that is not 0.
+        """
+        own = self._own(request)
+        if own.aborted or self.active > 1:
+            self._end(own, 0 if own.aborted else 1)
+        else:
+            self._forget(own)
+            self.closing = True
+
+    def _end(self, own: FastCGIRequest, app_status: int) -> None:
+        if own.sending is Sending.HEAD:
+            self.send_body(own, b"")
+        trailer = pack_record(FCGI_STDOUT, own.id)
+        if own.errors_sent:
+            trailer += pack_record(FCGI_STDERR, own.id)
+        self.output.append(trailer + pack_end_request(own.id, app_status, FCGI_REQUEST_COMPLETE))
+        self._forget(own)
+
+    def _forget(self, own: FastCGIRequest) -> None:
+        del self._requests[own.id]
+        self.active -= 1
+        if own.receiving is not Receiving.COMPLETE:
+            self.input_pending = True
+
+    def _own(self, request: Request) -> FastCGIRequest:
+        if not isinstance(request, FastCGIRequest) or self._requests.get(request.id) is not request:
+            raise RuntimeError("this request is not in flight on this connection")
+        return request
