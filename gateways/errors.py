@@ -26,7 +26,12 @@ class ClientDisconnected(GatewayError, ConnectionError):
     """The peer left, or took too long, before the request or the response was complete.
 
     It is a ``ConnectionError`` (an ``OSError``), which frameworks know as a failed read of a body.
+    ``status`` answers a peer that is still there: 400, or 408 where it took too long.
     """
+
+    def __init__(self, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
 
 
 class ApplicationError(GatewayError):

@@ -36,7 +36,7 @@ class Address:
     """Where to listen; only the fields of its kind mean something."""
 
     kind: Kind
-    path: str = ""  # UNIX: the file; ABSTRACT: the name without its "@"
+    path: str = ""  # UNIX: the file; ABSTRACT, DESCRIPTOR: the name, without "@"
     mode: int | None = None
     user: str | None = None  # a name or a number, as is group
     group: str | None = None

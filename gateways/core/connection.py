@@ -2,12 +2,11 @@
 
 Who may do what. Every use of the codec, the queue and the descriptor happens under ``lock``, with
 non-blocking calls, so any thread may bring in bytes or send some at any time without harm. Apart
-from that, reading has an *owner*, so that nobody waits where another one listens:
+from that, reading has an *owner*, so that no thread is woken for nothing:
 
 - while ``armed``, the poller: whichever thread gets the event reads;
 - else the one thread that runs the connection's only request. It reads when that request needs
-  more of its body, and while it waits to write: some web servers send all of a request before
-  they read any of the response, and would otherwise wait for us for ever.
+  more of its body, and while it waits to write.
 
 The poller becomes the owner before a request runs if the peer has shown that it multiplexes, and
 ``watch`` makes it the owner of a request that takes long, so that a peer that leaves is noticed.
@@ -26,7 +25,7 @@ from typing import Any, Protocol
 
 from gateways.config import Config
 from gateways.core.clock import Clock
-from gateways.core.poller import READ, READ_WRITE, WRITE, Poller, wait_for
+from gateways.core.poller import READ, READ_WRITE, WRITE, Poller, Waker, wait_for, waker
 from gateways.core.sendqueue import SendQueue
 from gateways.errors import ClientDisconnected, ProtocolError
 from gateways.protocols.base import Codec, Headers, NewBody, Phase, Request
@@ -65,13 +64,12 @@ class Connection:
     __slots__ = (
         "_address",
         "_body",
-        "_changed",
         "_fd",
         "_known",
         "_poller",
         "_queue",
         "_server",
-        "_waiters",
+        "_waiting",
         "armed",
         "broken",
         "closed",
@@ -108,8 +106,7 @@ class Connection:
         self.linger_until = 0.0
         self._queue = SendQueue()
         self._body: Body | None = None  # of the request begun last
-        self._changed: threading.Condition | None = None
-        self._waiters = 0
+        self._waiting: list[Waker] = []  # of threads that wait while the poller is the owner
 
     @property
     def unsent(self) -> int:
@@ -136,8 +133,8 @@ class Connection:
                 self._flush()
             requests = self._receive() if events & ~WRITE else _NOTHING
             self._settle()
-            if self._waiters and self._changed is not None:
-                self._changed.notify_all()
+            if self._waiting:
+                self._wake_waiting()
             return requests
 
     def on_accept(self) -> list[Request]:
@@ -234,61 +231,73 @@ class Connection:
         )
         return self._body
 
-    def _receive_alone(self) -> None:
-        """Read for the only request, in its own thread; a second request ends its being alone."""
+    def _receive_here(self) -> None:
+        """Read in the thread of a running request, which waits for its body or to write."""
         requests = self._receive()
         if requests:
             self._server.enqueue(self, requests)
-        if self.broken and self._waiters and self._changed is not None:
-            self._changed.notify_all()
-        if self.codec.multiplexes and not (self.armed or self.eof or self.broken):
-            self._arm(READ_WRITE if self._queue.size else READ)
+            if self.codec.multiplexes and not (self.eof or self.broken):
+                self._arm(READ)
+        if self._waiting:
+            self._wake_waiting()
+
+    def _begin_to_wait(self) -> Waker | None:
+        """Prepare to wait on the descriptor; returns what else to wait for.
+
+        A thread never counts on another one to read for it: all of them may be waiting. If it is
+        the only one on this connection, it takes the descriptor back from the poller; if there
+        are others, whoever reads first wakes the rest.
+        """
+        if self.armed and not self.codec.multiplexes:
+            self.armed = 0
+            self._poller.arm(self._fd, 0, self._known)
+        if not self.armed:
+            self.self_polling = True
+            return None
+        own = waker()
+        self._waiting.append(own)
+        return own
+
+    def _end_of_wait(self, own: Waker | None) -> None:
+        if own is None:
+            self.self_polling = False
+        elif own in self._waiting:
+            self._waiting.remove(own)
+
+    def _wake_waiting(self) -> None:
+        for waiting in self._waiting:
+            waiting.wake()
 
     def _wait_for_body(self, body: Body) -> None:
         """Bring in more of a body; called by its reader, without the lock.
 
-        Raises ClientDisconnected when nothing has come for ``body_timeout_seconds``.
+        Fails the body when nothing has come for ``body_timeout_seconds``.
         """
         timeout = self._server.config.body_timeout_seconds or None
+        ready = READ
         while True:
             with self.lock:
-                self.self_polling = False
+                if self.unsent:
+                    self._flush()
+                if body.is_waited_for and not (self.eof or self.broken):
+                    self._receive_here()
                 if not body.is_waited_for:
                     return
                 if self.eof or self.broken:
                     body.fail(ClientDisconnected("the web server closed the connection"))
                     return
-                if self.armed:
-                    if not self._wait_for_change(timeout):
-                        self._fail_late_body(body, timeout)
-                        return
-                    continue
-                self._receive_alone()
-                if self.armed or not body.is_waited_for:
-                    continue
-                self.self_polling = True
-                events = READ_WRITE if self._queue.size else READ
-            ready = wait_for(self._fd, events, timeout)
-            with self.lock:
-                self.self_polling = False
-                if self._queue.size and ready & WRITE:
-                    self._flush()
                 if not ready:
                     self._fail_late_body(body, timeout)
                     return
+                own = self._begin_to_wait()
+                events = READ_WRITE if self.unsent else READ
+            ready = wait_for(self._fd, events, timeout, own)
+            with self.lock:
+                self._end_of_wait(own)
 
     def _fail_late_body(self, body: Body, timeout: float | None) -> None:
-        body.fail(ClientDisconnected(f"no more of the request body came for {timeout} seconds"))
-
-    def _wait_for_change(self, timeout: float | None) -> bool:
-        """Wait until another thread has read from the connection; False after the timeout."""
-        if self._changed is None:
-            self._changed = threading.Condition(self.lock)
-        self._waiters += 1
-        try:
-            return self._changed.wait(timeout)
-        finally:
-            self._waiters -= 1
+        message = f"no more of the request body came for {timeout:g} seconds"
+        body.fail(ClientDisconnected(message, 408))
 
     # -- sending: the runner's Channel --------------------------------------------------------------
 
@@ -345,26 +354,28 @@ class Connection:
             raise ClientDisconnected("the web server no longer wants the response")
 
     def _wait_to_write(self, request: Request) -> None:
-        """Block until the peer has taken enough; meanwhile read what it sends."""
+        """Block until the peer has taken enough; meanwhile read what it sends.
+
+        Some web servers send all of a request before they read any of its response.
+        """
         config = self._server.config
         timeout = config.write_timeout_seconds or None
         while True:
             with self.lock:
-                self.self_polling = False
                 self._flush()
                 self._check(request)
                 if self._queue.size <= config.write_buffer_bytes:
                     return
-                alone = not (self.armed or self.eof)
-                self.self_polling = alone
-            ready = wait_for(self._fd, READ_WRITE if alone else WRITE, timeout)
+                own = self._begin_to_wait()
+                events = WRITE if self.eof else READ_WRITE
+            ready = wait_for(self._fd, events, timeout, own)
             with self.lock:
-                self.self_polling = False
+                self._end_of_wait(own)
                 if not ready:
-                    logger.info("%s: took nothing for %s seconds; closing", self.peer, timeout)
+                    logger.info("%s: took nothing for %g seconds; closing", self.peer, timeout)
                     self._break()
-                elif alone and ready & ~WRITE and not self.armed:
-                    self._receive_alone()
+                elif ready & ~WRITE and not (self.eof or self.broken):
+                    self._receive_here()
 
     def _flush(self) -> None:
         """Send what the codec owes the peer, as far as the peer takes it."""
@@ -390,8 +401,7 @@ class Connection:
         self.codec.receive_data(b"")
         self.codec.output.clear()
         self._shutdown(socket.SHUT_RDWR)
-        if self._waiters and self._changed is not None:
-            self._changed.notify_all()
+        self._wake_waiting()
 
     def expire(self, reason: str) -> None:
         """A deadline has passed: close the connection, or break it where a request runs."""

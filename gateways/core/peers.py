@@ -91,9 +91,8 @@ def find_uid(user: str) -> int:
     try:
         return pwd.getpwnam(user).pw_uid
     except KeyError:
-        raise ConfigError(f"there is no user {user!r} on this machine; see `getent passwd`") from (
-            None
-        )
+        message = f"there is no user {user!r} on this machine; see `getent passwd`"
+        raise ConfigError(message) from None
 
 
 def find_gid(group: str) -> int:
@@ -104,9 +103,8 @@ def find_gid(group: str) -> int:
     try:
         return grp.getgrnam(group).gr_gid
     except KeyError:
-        raise ConfigError(f"there is no group {group!r} on this machine; see `getent group`") from (
-            None
-        )
+        message = f"there is no group {group!r} on this machine; see `getent group`"
+        raise ConfigError(message) from None
 
 
 def _as_id(text: str) -> int | None:

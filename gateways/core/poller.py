@@ -229,9 +229,64 @@ def new_poller() -> Poller:
     return SelectorPoller()
 
 
-def wait_for(fd: int, events: int, timeout: float | None) -> int:
-    """Wait for one descriptor alone; the events that came, 0 after ``timeout`` seconds."""
+class Waker:
+    """A descriptor through which one thread ends the ``wait_for`` of another."""
+
+    __slots__ = ("_read", "_write")
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe()
+        os.set_blocking(self._read, False)
+        os.set_blocking(self._write, False)
+
+    def __del__(self) -> None:
+        os.close(self._read)
+        os.close(self._write)
+
+    def fileno(self) -> int:
+        """Readable after ``wake``, until ``clear``."""
+        return self._read
+
+    def wake(self) -> None:
+        """End the wait, or the next one."""
+        try:
+            os.write(self._write, b"\0")
+        except BlockingIOError:
+            pass  # it has been woken often enough
+
+    def clear(self) -> None:
+        """Take back the wakes that came."""
+        try:
+            os.read(self._read, 4096)
+        except BlockingIOError:
+            pass
+
+
+_of_thread = threading.local()
+
+
+def waker() -> Waker:
+    """The calling thread's own waker."""
+    try:
+        own: Waker = _of_thread.waker
+    except AttributeError:
+        own = _of_thread.waker = Waker()
+    return own
+
+
+def wait_for(fd: int, events: int, timeout: float | None, also: Waker | None = None) -> int:
+    """Wait for one descriptor, and for ``also``; events of ``fd``, 0 after ``timeout`` seconds.
+
+    Being woken counts as READ.
+    """
     poll = select.poll()
     poll.register(fd, events)  # POLLIN and POLLOUT have the values of READ and WRITE
-    ready = poll.poll(None if timeout is None else timeout * 1000)
-    return ready[0][1] if ready else 0
+    if also is not None:
+        poll.register(also.fileno(), READ)
+    found = 0
+    for ready, event in poll.poll(None if timeout is None else timeout * 1000):
+        if also is not None and ready == also.fileno():
+            also.clear()
+            event = READ
+        found |= event
+    return found

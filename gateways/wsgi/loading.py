@@ -133,8 +133,7 @@ def _split(reference: str) -> tuple[str, bool, str | None]:
     # .wsgi is no sign of a file: mysite.wsgi is what Django calls the module.
     if "/" not in target and not target.endswith((".py", ".fcgi")):
         return target, False, expression
-    named = [cut for cut in cuts if cut[0].endswith(FILE_SUFFIXES)]
-    target, expression = (named or cuts)[0]
+    target, expression = next((cut for cut in cuts if cut[0].endswith(FILE_SUFFIXES)), cuts[0])
     return target, True, expression
 
 
@@ -312,7 +311,9 @@ def _failed(doing: str, error: BaseException) -> ConfigError:
     """The error for code of the application that raised; to be raised *from* ``error``."""
     detail = traceback.format_exception_only(error)[-1].strip()
     if isinstance(error, SystemExit):
-        detail = f"it called sys.exit({'' if error.code is None else repr(error.code)})"
+        code = "…" if isinstance(error.code, str) else "" if error.code is None else error.code
+        detail = f"it called sys.exit({code}). A script's own start of a server belongs below "
+        detail += "if __name__ == '__main__'"
     elif isinstance(error, ModuleNotFoundError):
         detail += f". Is it installed for this interpreter, {sys.executable}?"
     return ConfigError(f"{doing[0].upper()}{doing[1:]} failed: {detail}")
@@ -394,6 +395,5 @@ def _is_missing(error: BaseException, name: str) -> TypeGuard[ModuleNotFoundErro
 
 def _trim(shown: traceback.TracebackException) -> None:
     shown.stack[:] = [frame for frame in shown.stack if _is_theirs(frame.filename)]
-    for other in (shown.__cause__, shown.__context__, *(shown.exceptions or ())):
-        if other is not None:
-            _trim(other)
+    for other in filter(None, (shown.__cause__, shown.__context__, *(shown.exceptions or ()))):
+        _trim(other)

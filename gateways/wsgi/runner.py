@@ -299,7 +299,7 @@ def _failed(
     name = request_name(variables)
     if isinstance(error, ClientDisconnected):
         logger.debug("%s: %s", name, error)
-        response.fail(400)
+        response.fail(error.status)
     elif isinstance(error, ProtocolError):
         logger.warning("%s: answered %d: %s", name, error.status, error)
         response.fail(error.status)

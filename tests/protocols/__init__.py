@@ -1,0 +1,1 @@
+"""Codecs against wire vectors: no socket, no clock, no thread."""

@@ -1,0 +1,279 @@
+"""Servers as child processes: start one, wait until it serves, end it, keep what it said.
+
+Nothing here sleeps and hopes: readiness is a connection that is accepted, an event is a byte in a
+``Fifo``, and every wait has a deadline. No process outlives its ``with`` block.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import select
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import IO, NoReturn, Self
+
+import pytest
+
+DEADLINE_SECONDS = 30.0
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+CONTRIB = REPOSITORY / "contrib"
+HERE = Path(__file__).resolve().parent
+
+# Who web servers become when they are started as root; otherwise they stay who they are.
+WEB_SERVER_USER = "www-data" if os.geteuid() == 0 else None
+
+Address = str | tuple[str, int]
+
+
+def missing(what: str, package: str) -> NoReturn:
+    """A web server is not there: a failure in CI, where all must be; elsewhere a skip."""
+    message = f"{what} is missing; the Debian package is {package}"
+    if os.environ.get("CI") == "true":
+        pytest.fail(message)
+    pytest.skip(message)
+
+
+def require(program: str, package: str) -> str:
+    """The path of an installed program."""
+    path = shutil.which(program, path=f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin")
+    return path or missing(program, package)
+
+
+def fill(template: Path, **values: object) -> str:
+    """The text of a file in contrib/ with ``@NAME@`` replaced by the value of ``NAME``."""
+    return re.sub(r"@([A-Z_]+)@", lambda match: str(values[match[1]]), template.read_text())
+
+
+def free_port() -> int:
+    """A TCP port that was free a moment ago; ``started_on_a_free_port`` deals with the rest."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+    return port
+
+
+def connect(address: Address) -> socket.socket:
+    """A connection to a Unix path or to (host, port)."""
+    family = socket.AF_UNIX if isinstance(address, str) else socket.AF_INET
+    connection = socket.socket(family)
+    connection.settimeout(DEADLINE_SECONDS)
+    try:
+        connection.connect(address)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def accepts(address: Address) -> bool:
+    """Whether somebody listens there."""
+    try:
+        connect(address).close()
+    except OSError:
+        return False
+    return True
+
+
+def wait_until(condition: Callable[[], bool], what: str) -> None:
+    """Wait for something that can only be looked at; fail at the deadline."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not in time: {what}")
+        time.sleep(0.005)
+
+
+class Server:
+    """A child process that serves; its stdout and stderr are appended to the file ``log``."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        log: Path,
+        *,
+        stdin: int | IO[bytes] = subprocess.DEVNULL,
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self._log = log
+        with log.open("ab") as output:
+            self.process = subprocess.Popen(
+                command,
+                stdin=stdin,
+                stdout=output,
+                stderr=output,
+                cwd=log.parent,
+                env={**os.environ, **(environment or {})},
+            )
+
+    @property
+    def log(self) -> str:
+        """What the process has said so far."""
+        return self._log.read_text(errors="replace")
+
+    def wait_until(self, condition: Callable[[], bool], what: str) -> None:
+        """Wait for ``condition``; fail at the deadline or when the process ends first."""
+
+        def reached() -> bool:
+            if condition():
+                return True
+            if self.process.poll() is not None:
+                raise RuntimeError(f"ended with {self.process.returncode}, not {what}: {self.log}")
+            return False
+
+        try:
+            wait_until(reached, what)
+        except TimeoutError as error:
+            raise TimeoutError(f"{error}: {self.log}") from None
+
+    def wait_until_accepting(self, address: Address) -> None:
+        """Wait until a connection is accepted."""
+        self.wait_until(lambda: accepts(address), f"accepting at {address}")
+
+    def wait_until_refusing(self, address: Address) -> None:
+        """Wait until no connection is accepted any more, or the process has ended."""
+        self.wait_until(
+            lambda: not accepts(address) or self.process.poll() is not None,
+            f"refusing at {address}",
+        )
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        """Send a signal, unless it has ended already, and return the exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        try:
+            return self.process.wait(DEADLINE_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise TimeoutError(f"does not end on signal {number}: {self.log}") from None
+
+
+def started_on_a_free_port(launch: Callable[[int], Server]) -> tuple[Server, int]:
+    """Start a server that binds a port by number; somebody else may take it in between."""
+    for _ in range(5):
+        port = free_port()
+        server = launch(port)
+        try:
+            server.wait_until_accepting(("127.0.0.1", port))
+        except RuntimeError as error:
+            if "in use" not in str(error).lower():
+                raise
+        except BaseException:
+            server.stop(signal.SIGKILL)
+            raise
+        else:
+            return server, port
+    raise RuntimeError("found no free port")
+
+
+@contextlib.contextmanager
+def room() -> Iterator[Path]:
+    """A short directory that the web server's own user may enter (pytest's tmp_path is 0700)."""
+    with tempfile.TemporaryDirectory(prefix="gateways-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@contextlib.contextmanager
+def gateway(
+    directory: Path,
+    *options: str,
+    app: str = "flaskapp:app",
+    name: str = "app",
+) -> Iterator[tuple[Server, str]]:
+    """``gateways fcgi`` on the Unix socket NAME.sock; ends by SIGTERM, which must give status 0."""
+    address = str(directory / f"{name}.sock")
+    server = Server(_gateways(f"unix:{address}?mode=666", options, app), directory / f"{name}.log")
+    with _ends_well(server):
+        server.wait_until_accepting(address)
+        yield server, address
+
+
+@contextlib.contextmanager
+def gateway_on_tcp(
+    directory: Path,
+    *options: str,
+    app: str = "flaskapp:app",
+    name: str = "app-tcp",
+) -> Iterator[tuple[Server, int]]:
+    """``gateways fcgi`` on a TCP port; ends by SIGTERM, which must give status 0."""
+    server, port = started_on_a_free_port(
+        lambda port: Server(_gateways(f"127.0.0.1:{port}", options, app), directory / f"{name}.log")
+    )
+    with _ends_well(server):
+        yield server, port
+
+
+def _gateways(bind: str, options: Sequence[str], app: str) -> list[str]:
+    command = [sys.executable, "-m", "gateways", "fcgi", "--bind", bind]
+    return [*command, "--pythonpath", str(HERE), *options, app]
+
+
+@contextlib.contextmanager
+def _ends_well(server: Server) -> Iterator[None]:
+    try:
+        yield
+    except BaseException:
+        server.stop(signal.SIGKILL)
+        raise
+    status = server.stop()
+    assert status == 0, f"exit status {status}: {server.log}"
+
+
+class Fifo:
+    """Events between a test and an application, one byte each, through a named pipe."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        os.mkfifo(path)
+        path.chmod(0o666)
+        # Both ends, so that neither side waits for the other to open it.
+        self._descriptor = os.open(path, os.O_RDWR)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        os.close(self._descriptor)
+        self.path.unlink()
+
+    def send(self) -> None:
+        """Let the application go on by one step."""
+        os.write(self._descriptor, b"\n")
+
+    def receive(self) -> str:
+        """What the application wrote; waits for it."""
+        ready, _, _ = select.select([self._descriptor], [], [], DEADLINE_SECONDS)
+        if not ready:
+            raise TimeoutError("the application sent nothing")
+        return os.read(self._descriptor, 4096).decode()
+
+
+def has_ended(pid: int) -> bool:
+    """Whether a process that is not our child has ended; a zombie has."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def children_of(pid: int) -> list[int]:
+    """The processes that a process has started."""
+    return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]

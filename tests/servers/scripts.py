@@ -1,0 +1,70 @@
+"""``yourapplication.fcgi`` as a web server finds it: readable and runnable by its own user.
+
+The checkout and the virtual environment may lie where that user cannot go (a home directory), so
+everything the script imports is copied beside it, as on a shared host.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .harness import CONTRIB, HERE, WEB_SERVER_USER, fill, missing
+
+_PACKAGES = ("gateways", "flask", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "blinker")
+_PACKAGES_OF_FLASK_ALONE = ("click",)
+
+
+def script_directory(where: Path) -> Path:
+    """A directory with the script, the application and all that they import."""
+    where.mkdir()
+    for package in (*_PACKAGES, *_PACKAGES_OF_FLASK_ALONE):
+        spec = importlib.util.find_spec(package)
+        if spec is None or spec.submodule_search_locations is None:
+            raise RuntimeError(f"the package {package} is not installed")
+        shutil.copytree(spec.submodule_search_locations[0], where / package)
+    shutil.copy(HERE / "flaskapp.py", where / "yourapplication.py")
+    shutil.copy(HERE / "gate.py", where)
+    python = _interpreter(where)
+    text = fill(CONTRIB / "demo" / "yourapplication.fcgi", PYTHON=python, SCRIPTS=where)
+    write_script(where / "yourapplication.fcgi", text)
+    # The same script for rules that put its name into every URL.
+    text = text.replace("WSGIServer(app)", 'WSGIServer(app, script_name="")')
+    (where / "stripped").mkdir()
+    write_script(where / "stripped" / "yourapplication.fcgi", text)
+    return where
+
+
+def write_script(path: Path, text: str) -> None:
+    """An executable file."""
+    path.write_text(text)
+    path.chmod(0o755)
+
+
+def _interpreter(where: Path) -> str:
+    """A Python that the web server's user can run and that can import the application."""
+    candidates = [sys.executable, os.path.realpath(sys.executable), "/usr/bin/python3"]
+    check = ["-c", "import gateways.fcgi, yourapplication"]
+    python = next((python for python in candidates if _runs(where, [python, *check])), None)
+    return python or missing(f"a Python that {WEB_SERVER_USER or 'this user'} may run", "python3")
+
+
+def _runs(where: Path, command: Sequence[str]) -> bool:
+    try:
+        result = subprocess.run(
+            command,
+            cwd=where,
+            user=WEB_SERVER_USER,
+            env={"PATH": os.environ["PATH"], "PYTHONPATH": str(where)},
+            capture_output=True,
+            timeout=60,
+            check=False,
+        )
+    except OSError:  # not even executable for that user
+        return False
+    return result.returncode == 0

@@ -1,0 +1,186 @@
+"""Programs that start a server with the listening socket on descriptor 0."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from .fastcgi_client import ask
+from .harness import (
+    DEADLINE_SECONDS,
+    HERE,
+    Fifo,
+    Server,
+    children_of,
+    fill,
+    has_ended,
+    require,
+    started_on_a_free_port,
+    wait_until,
+)
+
+# What the launchers start: gateways, on whatever socket it inherits.
+COMMAND = [sys.executable, "-m", "gateways", "fcgi", "--pythonpath", str(HERE), "flaskapp:app"]
+
+
+def launcher(program: str) -> str:
+    package = {"cgi-fcgi": "libfcgi-bin", "supervisord": "supervisor"}.get(program, program)
+    return require(program, package)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
+def test_spawn_fcgi_becomes_the_script(
+    own_directory: Path, scripts: Path, number: signal.Signals
+) -> None:
+    path = str(own_directory / "app.sock")
+    script = scripts / "yourapplication.fcgi"
+    command = [launcher("spawn-fcgi"), "-n", "-s", path, "--", str(script)]
+    server = Server(command, own_directory / "app.log")
+    server.wait_until_accepting(path)
+    reply = ask(path, "/greet/Zo\xc3\xab")
+    assert (reply.status, reply.body) == ("200 OK", "Hello Zoë")
+    assert ask(path, "/pid").body == str(server.process.pid)
+    assert server.stop(number) == 0
+    assert Path(path).exists(), "the socket is not the script's to remove"
+
+
+def test_spawn_fcgi_on_tcp(own_directory: Path) -> None:
+    program = launcher("spawn-fcgi")
+    server, port = started_on_a_free_port(
+        lambda port: Server(
+            [program, "-n", "-a", "127.0.0.1", "-p", str(port), "--", *COMMAND],
+            own_directory / "app.log",
+        )
+    )
+    assert ask(("127.0.0.1", port), "/").body == "Hello from Flask"
+    assert server.stop() == 0
+
+
+def test_processes_of_spawn_fcgi_share_a_socket_and_end_one_by_one(own_directory: Path) -> None:
+    path = str(own_directory / "app.sock")
+    done = subprocess.run(
+        [launcher("spawn-fcgi"), "-F", "2", "-s", path, "--", *COMMAND],
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_SECONDS,
+        check=True,
+    )
+    pids = [int(pid) for pid in re.findall(r"PID: (\d+)", done.stdout + done.stderr)]
+    try:
+        assert len(pids) == 2
+        for pid in pids:
+            assert ask(path, "/").status == "200 OK"
+            os.kill(pid, signal.SIGUSR1)
+            wait_until(lambda pid=pid: has_ended(pid), f"{pid} has ended")  # type: ignore[misc]
+    finally:
+        _kill(pids)
+
+
+def test_multiwatch_ends_its_children_gracefully(own_directory: Path) -> None:
+    """It sends SIGUSR1: the socket stays open, the running request finishes, the status is 0."""
+    path = str(own_directory / "app.sock")
+    command = [launcher("spawn-fcgi"), "-n", "-s", path, "--", launcher("multiwatch")]
+    server = Server([*command, "-f", "2", "--", *COMMAND], own_directory / "app.log")
+    server.wait_until_accepting(path)
+    with (
+        Fifo(own_directory / "begun") as begun,
+        Fifo(own_directory / "pipe") as pipe,
+        ThreadPoolExecutor(1) as pool,
+    ):
+        children = children_of(server.process.pid)
+        assert len(children) == 2
+        reply = pool.submit(ask, path, "/wait", f"begun={begun.path}&pipe={pipe.path}")
+        try:
+            assert begun.receive() == "begun"
+            server.process.terminate()
+            wait_until(lambda: any(has_ended(pid) for pid in children), "the idle child has ended")
+        finally:
+            pipe.send()
+        assert reply.result().body == "the wait was worth it"
+        assert server.stop() == 0
+        assert all(has_ended(pid) for pid in children)
+    assert "Traceback" not in server.log
+
+
+@pytest.mark.parametrize("number", ["TERM", "USR1", "INT"])
+def test_supervisor_holds_the_socket(own_directory: Path, number: str) -> None:
+    path = str(own_directory / "app.sock")
+    configuration = own_directory / "supervisord.conf"
+    text = fill(
+        HERE / "supervisord.conf",
+        ROOT=own_directory,
+        SOCKET=path,
+        COMMAND=" ".join(COMMAND),
+        SIGNAL=number,
+    )
+    configuration.write_text(text)
+    server = Server([launcher("supervisord"), "-c", configuration], own_directory / "out.log")
+    server.wait_until_accepting(path)
+    assert ask(path, "/").body == "Hello from Flask"
+    assert server.stop() == 0
+    log = (own_directory / "supervisord.log").read_text()
+    assert log.count("stopped: app") == log.count("(exit status 0)") == 2, log
+
+
+def test_cgi_fcgi_asks_a_running_server(own_directory: Path) -> None:
+    path = str(own_directory / "app.sock")
+    command = [launcher("spawn-fcgi"), "-n", "-s", path, "--", *COMMAND]
+    server = Server(command, own_directory / "app.log")
+    server.wait_until_accepting(path)
+    body = b"name=" + b"x" * 100_000
+    variables = {
+        "REQUEST_METHOD": "POST",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/upload",
+        "CONTENT_LENGTH": str(len(body)),
+        # cgi-fcgi cuts the variables at 8184 bytes, whatever lies there.
+        **{f"HTTP_X_{number}": "v" * 500 for number in range(40)},
+    }
+    done = subprocess.run(
+        [launcher("cgi-fcgi"), "-bind", "-connect", path],
+        input=body,
+        env=variables,
+        capture_output=True,
+        timeout=DEADLINE_SECONDS,
+        check=True,
+    )
+    assert done.stdout.startswith(b"Status: 200 OK\r\n")
+    assert b'"length":100005' in done.stdout.replace(b" ", b"")
+    assert server.stop() == 0
+
+
+def test_cgi_fcgi_starts_the_script_itself(own_directory: Path, scripts: Path) -> None:
+    path = str(own_directory / "app.sock")
+    subprocess.run(
+        [
+            launcher("cgi-fcgi"),
+            "-start",
+            "-connect",
+            path,
+            scripts / "yourapplication.fcgi",
+        ],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        timeout=DEADLINE_SECONDS,
+        check=True,
+    )
+    pid = int(ask(path, "/pid").body)
+    try:
+        os.kill(pid, signal.SIGUSR1)  # what libfcgi's own applications take for a graceful end
+        wait_until(lambda: has_ended(pid), "the script has ended")
+    finally:
+        _kill([pid])
+
+
+def _kill(pids: list[int]) -> None:
+    for pid in pids:
+        if not has_ended(pid):
+            os.kill(pid, signal.SIGKILL)

@@ -1,0 +1,124 @@
+"""gateways behind lighttpd, booted on the files of contrib/lighttpd."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .client import Site
+from .flaskapp import BIG, digest, pattern
+from .flasksuite import FlaskSuite, events_arrive_one_by_one
+from .frontends import lighttpd
+from .harness import gateway, gateway_on_tcp, has_ended, wait_until
+
+
+class TestAScriptAtTheRoot(FlaskSuite):
+    """lighttpd starts the script; fix-root-scriptname keeps its name out of the paths."""
+
+    @pytest.fixture(scope="class")
+    def site(self, directory: Path, scripts: Path) -> Iterator[Site]:
+        place = directory / "root"
+        with lighttpd(place, "root.conf", SCRIPTS=scripts, SOCKET=place / "fcgi") as site:
+            yield site
+
+
+class TestAPrefixOnTcp(FlaskSuite):
+    """A server that runs already, mounted at a prefix."""
+
+    @pytest.fixture(scope="class")
+    def site(self, directory: Path) -> Iterator[Site]:
+        place = directory / "prefix"
+        with (
+            gateway_on_tcp(directory, name="prefix-app") as (_, port),
+            lighttpd(place, "prefix.conf", BACKEND_PORT=port, prefix="/yourapplication") as site,
+        ):
+            yield site
+
+
+def test_lighttpd_starts_one_process_and_ends_it(own_directory: Path, scripts: Path) -> None:
+    socket = own_directory / "fcgi"
+    socket.parent.chmod(0o777)  # lighttpd makes the socket after it has dropped root
+    with lighttpd(own_directory, "root.conf", SCRIPTS=scripts, SOCKET=socket) as site:
+        pids = {site.get("/pid").text for _ in range(5)}
+        assert len(pids) == 1
+    (pid,) = pids
+    wait_until(lambda: has_ended(int(pid)), "the script has ended with lighttpd")
+
+
+def test_a_rewritten_script_keeps_its_script_name(own_directory: Path, scripts: Path) -> None:
+    own_directory.chmod(0o777)
+    socket = own_directory / "fcgi"
+    with lighttpd(own_directory, "script.conf", SCRIPTS=scripts, SOCKET=socket) as site:
+        for path in ("/environ", "/yourapplication.fcgi/environ"):
+            variables = site.get(path).json()
+            assert variables["SCRIPT_NAME"] == "/yourapplication.fcgi"
+            assert variables["PATH_INFO"] == "/environ"
+        assert site.get("/greet/J%C3%BCrgen").text == "Hello Jürgen"
+        (site.directory / "static" / "style.css").write_text("body {}")
+        assert site.get("/static/style.css").text == "body {}"
+
+
+def test_a_script_name_of_nothing_keeps_it_out_of_the_urls(
+    own_directory: Path, scripts: Path
+) -> None:
+    own_directory.chmod(0o777)
+    socket = own_directory / "fcgi"
+    stripped = scripts / "stripped"
+    with lighttpd(own_directory, "script.conf", SCRIPTS=stripped, SOCKET=socket) as site:
+        variables = site.get("/environ").json()
+        assert (variables["SCRIPT_NAME"], variables["PATH_INFO"]) == ("", "/environ")
+        assert site.get("/redirect").headers["Location"] == "/greet/Zo%C3%AB"
+
+
+def test_a_running_server_on_a_socket_streams_both_ways(own_directory: Path) -> None:
+    with (
+        gateway(own_directory) as (_, path),
+        lighttpd(own_directory, "socket.conf", SOCKET=path) as site,
+    ):
+        variables = site.get("/environ/x").json()
+        assert (variables["SCRIPT_NAME"], variables["PATH_INFO"]) == ("", "/environ/x")
+        events_arrive_one_by_one(site)
+        headers = {"Content-Length": str(BIG)}
+        answer = site.request("POST", "/upload", pattern(BIG), headers)
+        assert answer.json() == {"sha256": digest(BIG), "length": BIG}
+
+
+@pytest.fixture(scope="module")
+def guarded(directory: Path) -> Iterator[Site]:
+    """An authorizer before /private."""
+    place = directory / "guarded"
+    place.mkdir()
+    with (
+        gateway(place, "--role", "authorizer", app="gate:application", name="gate") as (_, gate),
+        gateway(place) as (_, path),
+        lighttpd(place, "authorizer.conf", AUTHORIZER=gate, SOCKET=path) as site,
+    ):
+        yield site
+
+
+class TestAnAuthorizer:
+    """lighttpd asks about /private, and about nothing else."""
+
+    def test_the_denial_is_the_complete_answer(self, guarded: Site) -> None:
+        answer = guarded.get("/private/environ")
+        assert (answer.status, answer.text) == (403, "Open, barley!")
+        assert answer.headers["X-Gate"] == "shut"
+        assert answer.headers["Set-Cookie"] == "tried=1"
+
+    def test_variables_of_the_permission_reach_the_application(self, guarded: Site) -> None:
+        variables = guarded.get("/private/environ", X_Word="sesame").json()
+        assert variables["PATH_INFO"] == "/private/environ"
+        assert variables["VISITOR"] == "Ali"
+        assert variables["CAVE"] == "open"
+
+    def test_a_permission_may_add_nothing(self, guarded: Site) -> None:
+        answer = guarded.get("/private/environ", X_Word="nothing to add")
+        assert answer.status == 200
+        assert "VISITOR" not in answer.json()
+
+    def test_other_paths_are_not_asked_about(self, guarded: Site) -> None:
+        variables = guarded.get("/environ").json()
+        assert variables["PATH_INFO"] == "/environ"
+        assert "VISITOR" not in variables
