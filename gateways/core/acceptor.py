@@ -78,4 +78,3 @@ class Acceptor:
                 "more wait in the backlog until one is closed"
             )
         return connection, connection.on_accept()
-

@@ -87,8 +87,7 @@ def serve_cgi(
     )
     try:
         variables = clean(
-            (name.decode("latin-1"), value.decode("latin-1"))
-            for name, value in os.environb.items()
+            (name.decode("latin-1"), value.decode("latin-1")) for name, value in os.environb.items()
         )
         length = content_length(variables)
         if length is None and "HTTP_TRANSFER_ENCODING" not in variables:
@@ -97,9 +96,7 @@ def serve_cgi(
     except ProtocolError as error:
         respond(channel, None, error.status)
     else:
-        run_application(
-            application, builder, channel, None, variables, body, config.debug, respond
-        )
+        run_application(application, builder, channel, None, variables, body, config.debug, respond)
     os.close(output)
 
 

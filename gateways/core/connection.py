@@ -19,14 +19,12 @@ from __future__ import annotations
 
 import logging
 import os
-import socket
-import threading
 from typing import Any, Protocol
 
 from gateways.config import Config
 from gateways.core.clock import Clock
-from gateways.core.poller import READ, READ_WRITE, WRITE, Poller, Waker, wait_for, waker
-from gateways.core.sendqueue import SendQueue
+from gateways.core.poller import READ, READ_WRITE, WRITE, Poller, wait_for
+from gateways.core.transport import Transport
 from gateways.errors import ClientDisconnected, ProtocolError
 from gateways.protocols.base import Codec, Headers, NewBody, Phase, Request
 from gateways.wsgi.body import Body
@@ -34,8 +32,6 @@ from gateways.wsgi.body import Body
 logger = logging.getLogger("gateways.connection")
 
 _RECEIVE = 65536
-# A peer that lingers may keep sending, but not for ever: so many linger timeouts at most.
-_LINGER_ROUNDS = 12
 
 _NOTHING: list[Request] = []
 
@@ -54,72 +50,23 @@ class Host(Protocol):
     def enqueue(self, connection: Connection, requests: list[Request]) -> None:
         """Have other threads run these."""
 
-    def forget(self, connection: Connection, fd: int, known: bool) -> None:
-        """The connection is about to close ``fd``; the poller may have it if ``known``."""
+    def forget(self, connection: Connection, fd: int) -> None:
+        """The connection is about to close ``fd``."""
 
 
-class Connection:
+class Connection(Transport):
     """A transport connection and what runs on it; it is the runner's ``Channel``."""
 
-    __slots__ = (
-        "_address",
-        "_body",
-        "_fd",
-        "_known",
-        "_poller",
-        "_queue",
-        "_server",
-        "_waiting",
-        "armed",
-        "broken",
-        "closed",
-        "codec",
-        "eof",
-        "head_seen",
-        "head_since",
-        "linger_until",
-        "lingering",
-        "lock",
-        "running",
-        "self_polling",
-        "since",
-    )
+    __slots__ = ("_body", "_server", "codec", "head_seen", "head_since", "running")
 
     def __init__(self, server: Host, fd: int, address: object) -> None:
+        super().__init__(fd, address, server.poller, server.clock)
         self._server = server
-        self._poller: Poller = server.poller
-        self._fd = fd
-        self._address = address
-        self.lock = threading.Lock()
+        self._body: Body | None = None  # of the request begun last
         self.codec: Codec = server.new_codec(self.new_body)
-        self.armed = 0  # the events that the poller will report, once
-        self._known = False  # the poller has seen it before
         self.running = 0  # requests handed out and not ended
-        self.self_polling = False  # the thread of the only request watches the descriptor itself
-        self.eof = False  # the peer will send no more
-        self.broken = False  # nothing can be sent any more
-        self.closed = False
-        self.since = server.clock.now  # the last time that bytes moved
         self.head_since = 0.0  # kept by the deadlines
         self.head_seen = 0
-        self.lingering = False
-        self.linger_until = 0.0
-        self._queue = SendQueue()
-        self._body: Body | None = None  # of the request begun last
-        self._waiting: list[Waker] = []  # of threads that wait while the poller is the owner
-
-    @property
-    def unsent(self) -> int:
-        """Bytes that the peer has not taken yet."""
-        return self._queue.size
-
-    @property
-    def peer(self) -> str:
-        """The peer as log lines name it."""
-        if isinstance(self._address, tuple):
-            host, port = self._address[:2]
-            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-        return "a Unix peer"
 
     # -- events -----------------------------------------------------------------------------------
 
@@ -129,7 +76,7 @@ class Connection:
             if not self.armed or self.closed:
                 return _NOTHING  # the event of an earlier owner of this descriptor
             self.armed = 0
-            if self._queue.size:
+            if self.unsent:
                 self._flush()
             requests = self._receive() if events & ~WRITE else _NOTHING
             self._settle()
@@ -150,7 +97,7 @@ class Connection:
         with self.lock:
             if not (self.armed or self.self_polling or self.closed or self.eof) and self.running:
                 if not self._too_much_unread():
-                    self._arm(READ_WRITE if self._queue.size else READ)
+                    self._arm(READ_WRITE if self.unsent else READ)
 
     def _too_much_unread(self) -> bool:
         """Whether to stop reading a body that its application does not read: back-pressure."""
@@ -172,9 +119,9 @@ class Connection:
         if not data:
             self.eof = True
         elif self.lingering:
-            self.since = self._server.clock.now
+            self.since = self._clock.now
             return _NOTHING
-        self.since = self._server.clock.now
+        self.since = self._clock.now
         try:
             requests = self.codec.receive_data(data)
         except ProtocolError as error:
@@ -194,7 +141,7 @@ class Connection:
             if self.running == 0:
                 self._close()
             return
-        if self._queue.size:
+        if self.unsent:
             self._arm(WRITE if self.eof else READ_WRITE)
             return
         codec = self.codec
@@ -217,17 +164,15 @@ class Connection:
             return True
         return server.draining and self.codec.phase() is Phase.IDLE
 
-    def _arm(self, events: int) -> None:
-        if self.armed & events != events:
-            self.armed = events
-            self._poller.arm(self._fd, events, self._known)
-            self._known = True
-
     def new_body(self, request: Request, length: int | None) -> Body:
         """A body that reads from this connection (a codec's ``NewBody``)."""
         config = self._server.config
         self._body = Body(
-            length, self.lock, self._wait_for_body, config.body_memory_bytes, config.body_spool_bytes
+            length,
+            self.lock,
+            self._wait_for_body,
+            config.body_memory_bytes,
+            config.body_spool_bytes,
         )
         return self._body
 
@@ -240,33 +185,6 @@ class Connection:
                 self._arm(READ)
         if self._waiting:
             self._wake_waiting()
-
-    def _begin_to_wait(self) -> Waker | None:
-        """Prepare to wait on the descriptor; returns what else to wait for.
-
-        A thread never counts on another one to read for it: all of them may be waiting. If it is
-        the only one on this connection, it takes the descriptor back from the poller; if there
-        are others, whoever reads first wakes the rest.
-        """
-        if self.armed and not self.codec.multiplexes:
-            self.armed = 0
-            self._poller.arm(self._fd, 0, self._known)
-        if not self.armed:
-            self.self_polling = True
-            return None
-        own = waker()
-        self._waiting.append(own)
-        return own
-
-    def _end_of_wait(self, own: Waker | None) -> None:
-        if own is None:
-            self.self_polling = False
-        elif own in self._waiting:
-            self._waiting.remove(own)
-
-    def _wake_waiting(self) -> None:
-        for waiting in self._waiting:
-            waiting.wake()
 
     def _wait_for_body(self, body: Body) -> None:
         """Bring in more of a body; called by its reader, without the lock.
@@ -289,7 +207,7 @@ class Connection:
                 if not ready:
                     self._fail_late_body(body, timeout)
                     return
-                own = self._begin_to_wait()
+                own = self._begin_to_wait(self.codec.multiplexes)
                 events = READ_WRITE if self.unsent else READ
             ready = wait_for(self._fd, events, timeout, own)
             with self.lock:
@@ -312,8 +230,8 @@ class Connection:
             self._check(request)
             self.codec.send_body(request, chunk)
             self._flush()
-            if self._queue.size <= self._server.config.write_buffer_bytes:
-                if self._queue.size and self.armed:
+            if self.unsent <= self._server.config.write_buffer_bytes:
+                if self.unsent and self.armed:
                     self._arm(READ_WRITE)
                 return
         self._wait_to_write(request)
@@ -364,9 +282,9 @@ class Connection:
             with self.lock:
                 self._flush()
                 self._check(request)
-                if self._queue.size <= config.write_buffer_bytes:
+                if self.unsent <= config.write_buffer_bytes:
                     return
-                own = self._begin_to_wait()
+                own = self._begin_to_wait(self.codec.multiplexes)
                 events = WRITE if self.eof else READ_WRITE
             ready = wait_for(self._fd, events, timeout, own)
             with self.lock:
@@ -378,30 +296,18 @@ class Connection:
                     self._receive_here()
 
     def _flush(self) -> None:
-        """Send what the codec owes the peer, as far as the peer takes it."""
+        """Send what the codec owes the peer."""
         out = self.codec.output
         self.codec.output = []
-        if self.broken:
-            return
-        try:
-            self._queue.send(self._fd, out)
-        except OSError as error:
-            # The peer is gone: normal where it has what it wanted, so no more than a debug line.
-            logger.debug("%s: %s", self.peer, error)
-            self._break()
-        self.since = self._server.clock.now
+        self._send(out)
 
-    # -- the end, under the lock ----------------------------------------------------------------------
+    # -- the end ------------------------------------------------------------------------------------
 
     def _break(self) -> None:
         """Give the connection up: requests in flight are aborted, their threads woken."""
-        self.broken = True
-        self.eof = True
-        self._queue.clear()
+        super()._break()
         self.codec.receive_data(b"")
         self.codec.output.clear()
-        self._shutdown(socket.SHUT_RDWR)
-        self._wake_waiting()
 
     def expire(self, reason: str) -> None:
         """A deadline has passed: close the connection, or break it where a request runs."""
@@ -414,38 +320,20 @@ class Connection:
     def close_if_idle(self) -> None:
         """Close a kept connection on which nothing goes on; the server is stopping."""
         with self.lock:
-            if self.armed and not self._queue.size:
+            if self.armed and not self.unsent:
                 self._settle()
 
     def _finish_connection(self) -> None:
-        """Everything is sent and nothing runs: close, or linger while the peer still sends.
-
-        Closing a socket with unread bytes resets it, and the peer would lose the response.
-        """
-        server = self._server
-        if self.codec.input_pending and not self.eof and server.config.linger_timeout_seconds:
+        """Everything is sent and nothing runs: close, or linger while the peer still sends."""
+        timeout = self._server.config.linger_timeout_seconds
+        if self.codec.input_pending and not self.eof and timeout:
             if not self.lingering:
-                self.lingering = True
-                self.since = server.clock.now
-                self.linger_until = (
-                    self.since + _LINGER_ROUNDS * server.config.linger_timeout_seconds
-                )
-                self._shutdown(socket.SHUT_WR)
+                self._linger(timeout)
             self._arm(READ)
         else:
             self._close()
 
-    def _shutdown(self, how: int) -> None:
-        sock = socket.socket(fileno=self._fd)
-        try:
-            sock.shutdown(how)
-        except OSError:
-            pass  # it is gone already
-        finally:
-            sock.detach()
-
     def _close(self) -> None:
         if not self.closed:
-            self.closed = True
-            self._server.forget(self, self._fd, self._known)
-            os.close(self._fd)
+            self._server.forget(self, self._fd)
+            super()._close()

@@ -225,10 +225,8 @@ class Server:
             self.clock.unpark()
         return len(self._connections) < self.max_connections
 
-    def forget(self, connection: Connection, fd: int, known: bool) -> None:
+    def forget(self, connection: Connection, fd: int) -> None:
         """Let a connection go that is about to be closed (see ``Host``)."""
-        if known:
-            self.poller.forget(fd)
         self.handlers.pop(fd, None)
         self._connections.discard(connection)
         if self._paused_since:
@@ -318,4 +316,6 @@ def _role_numbers(names: Sequence[str]) -> frozenset[int]:
     try:
         return frozenset(numbers[name] for name in names)
     except KeyError as error:
-        raise ConfigError(f"no such FastCGI role: {error}; there are {', '.join(numbers)}") from None
+        raise ConfigError(
+            f"no such FastCGI role: {error}; there are {', '.join(numbers)}"
+        ) from None

@@ -171,11 +171,10 @@ class FastCGI(FastCGIResponses):
         if not flags & FCGI_KEEP_CONN:
             self.closing = True
         if self.active and not self._settings.multiplex:
-            self.output.append(pack_end_request(request_id, 0, FCGI_CANT_MPX_CONN))
+            self._reject(request_id, FCGI_CANT_MPX_CONN)
             return
         if role not in self._settings.roles:
-            self.output.append(pack_end_request(request_id, 0, FCGI_UNKNOWN_ROLE))
-            self.input_pending = True
+            self._reject(request_id, FCGI_UNKNOWN_ROLE)
             return
         request = FastCGIRequest(request_id, role)
         self._requests[request_id] = request
@@ -192,15 +191,21 @@ class FastCGI(FastCGIResponses):
                     ready,
                 )
 
+    def _reject(self, request_id: int, protocol_status: int) -> None:
+        """End a request that never gets to be one; the rest of it is still to come."""
+        self.output.append(pack_end_request(request_id, 0, protocol_status))
+        self.input_pending = True
+
     def _params(self, request: FastCGIRequest, content: bytes, ready: list[Request]) -> None:
         if content:
             request.params.append(content)
             request.params_size += len(content)
-            if request.params_size > self._settings.max_variables_bytes:
+            limit = self._settings.max_variables_bytes
+            if limit and request.params_size > limit:
                 name, size = largest_pair(b"".join(request.params))
                 error = LimitExceeded(
-                    f"the variables are larger than max_variables_bytes allows "
-                    f"({self._settings.max_variables_bytes}); the largest is {name} with {size} bytes",
+                    f"the variables are larger than max_variables_bytes allows ({limit}); "
+                    f"the largest is {name[:100]!r} with {size} bytes",
                     431,
                 )
                 self._refuse(request, error, ready)
@@ -237,8 +242,8 @@ class FastCGI(FastCGIResponses):
             elif request.content_length:
                 request.body = self._new_body(request, request.content_length)
                 request.body.end()  # declared, but nothing came
-            filters = request.role == FCGI_FILTER
-            request.receiving = Receiving.DATA if filters else Receiving.COMPLETE
+            awaits_data = request.role == FCGI_FILTER and not request.data_ended
+            request.receiving = Receiving.DATA if awaits_data else Receiving.COMPLETE
             if not request.running:
                 request.running = True
                 ready.append(request)
@@ -249,7 +254,8 @@ class FastCGI(FastCGIResponses):
         if request.body is None:
             request.body = self._new_body(request, length)
         request.received += len(content)
-        if self._settings.max_body_bytes and request.received > self._settings.max_body_bytes:
+        limit = self._settings.max_body_bytes
+        if length is None and limit and request.received > limit:
             error = self._too_large(request.received)
             request.body.fail(error)
             self._refuse(request, error, ready)
@@ -268,28 +274,34 @@ class FastCGI(FastCGIResponses):
             data.feed(content)
         else:
             data.end()
+            request.data_ended = True
             if request.receiving is Receiving.DATA:
                 request.receiving = Receiving.COMPLETE
 
     def _data_sink(self, request: FastCGIRequest) -> BodySink:
         if request.data is None:
             declared = request.variables.get("FCGI_DATA_LENGTH", "")
-            length = int(declared) if declared.isascii() and declared.isdigit() else None
+            known = declared.isascii() and declared.isdigit() and len(declared) <= 18
+            length = int(declared) if known else None
             request.data = self._new_body(request, length)
         return request.data
 
     def _open_streams(self, runnable: Request) -> None:
         """Give a request that is about to run the inputs that its peer has not finished."""
         request = self._requests[runnable.id]  # type: ignore[attr-defined]
-        if request.receiving is Receiving.STDIN and request.body is None:
-            if request.content_length is None:
-                request.body = self._new_body(request, None)
+        if (
+            request.receiving is Receiving.STDIN
+            and request.body is None
+            and request.content_length is None
+        ):
+            request.body = self._new_body(request, None)
         if request.role == FCGI_FILTER and request.refusal is None:
             self._data_sink(request)
 
     def _too_large(self, length: int) -> LimitExceeded:
         return LimitExceeded(
-            f"the body has {length} bytes or more, max_body_bytes allows {self._settings.max_body_bytes}",
+            f"the body has {length} bytes or more, "
+            f"max_body_bytes allows {self._settings.max_body_bytes}",
             413,
         )
 
@@ -314,6 +326,8 @@ class FastCGI(FastCGIResponses):
 
     def _abort_requested(self, request: FastCGIRequest) -> None:
         """Section 5.4: the application should end as soon as it can."""
+        if request.running:
+            self._open_streams(request)  # what it has not been given yet, it must not find empty
         request.receiving = Receiving.IGNORED
         if request.running:
             request.aborted = True
@@ -325,7 +339,6 @@ class FastCGI(FastCGIResponses):
     def _peer_closed(self) -> None:
         """Section 5.4: a closed connection aborts what is in flight on it."""
         self.closing = True
-        self.input_pending = False
         self._held = []
         for request in list(self._requests.values()):
             if request.running:
@@ -333,6 +346,7 @@ class FastCGI(FastCGIResponses):
                 self._fail_streams(request, "the web server closed the connection")
             else:
                 self._forget(request)
+        self.input_pending = False
 
     def _fail_streams(self, request: FastCGIRequest, reason: str) -> None:
         for sink in (request.body, request.data):

@@ -83,6 +83,7 @@ class FastCGIRequest(Request):
     """A request with what only this codec needs to know of it."""
 
     __slots__ = (
+        "data_ended",
         "errors_sent",
         "head",
         "id",
@@ -104,6 +105,7 @@ class FastCGIRequest(Request):
         self.params: list[bytes] = []
         self.params_size = 0
         self.received = 0  # bytes of STDIN
+        self.data_ended = False
         self.running = False  # it was handed out, and will be ended by the core
         self.head = b""
         self.errors_sent = False

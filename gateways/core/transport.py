@@ -1,0 +1,160 @@
+"""A descriptor with its send queue: who watches it, sending, breaking, lingering and closing.
+
+What runs on it is ``Connection``'s. Everything here happens under ``lock`` and never blocks, but
+for ``wait_for``, which the caller is in without the lock.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+
+from gateways.core.clock import Clock
+from gateways.core.poller import Poller, Waker, waker
+from gateways.core.sendqueue import SendQueue
+from gateways.protocols.base import Buffer
+
+logger = logging.getLogger("gateways.connection")
+
+# A peer that lingers may keep sending, but not for ever: so many linger timeouts at most.
+_LINGER_ROUNDS = 12
+
+
+class Transport:
+    """One connected, non-blocking socket; the base of ``Connection``."""
+
+    __slots__ = (
+        "_address",
+        "_clock",
+        "_fd",
+        "_known",
+        "_poller",
+        "_queue",
+        "_waiting",
+        "armed",
+        "broken",
+        "closed",
+        "eof",
+        "linger_until",
+        "lingering",
+        "lock",
+        "self_polling",
+        "since",
+    )
+
+    def __init__(self, fd: int, address: object, poller: Poller, clock: Clock) -> None:
+        self._fd = fd
+        self._address = address
+        self._poller = poller
+        self._clock = clock
+        self._queue = SendQueue()
+        self._waiting: list[Waker] = []  # of threads that wait while the poller is the owner
+        self._known = False  # the poller has seen the descriptor before
+        self.lock = threading.Lock()
+        self.armed = 0  # the events that the poller will report, once
+        self.self_polling = False  # the thread of the only request watches the descriptor itself
+        self.eof = False  # the peer will send no more
+        self.broken = False  # nothing can be sent any more
+        self.closed = False
+        self.lingering = False  # all is sent; what still comes is dropped
+        self.linger_until = 0.0
+        self.since = clock.now  # the last time that bytes moved
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that the peer has not taken yet."""
+        return self._queue.size
+
+    @property
+    def peer(self) -> str:
+        """The peer as log lines name it."""
+        if isinstance(self._address, tuple):
+            host, port = self._address[:2]
+            return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        return "a Unix peer"
+
+    # -- who watches --------------------------------------------------------------------------------
+
+    def _arm(self, events: int) -> None:
+        """Make the poller the owner of the descriptor."""
+        if self.armed & events != events:
+            self.armed = events
+            self._poller.arm(self._fd, events, self._known)
+            self._known = True
+
+    def _begin_to_wait(self, is_shared: bool) -> Waker | None:
+        """Prepare to wait on the descriptor; returns what else to wait for.
+
+        A thread never counts on another one to read for it: all of them may be waiting. If it is
+        the only one on this connection, it takes the descriptor back from the poller; if there
+        are others (``is_shared``), whoever reads first wakes the rest.
+        """
+        if self.armed and not is_shared:
+            self.armed = 0
+            self._poller.arm(self._fd, 0, self._known)
+        if not self.armed:
+            self.self_polling = True
+            return None
+        own = waker()
+        self._waiting.append(own)
+        return own
+
+    def _end_of_wait(self, own: Waker | None) -> None:
+        if own is None:
+            self.self_polling = False
+        elif own in self._waiting:
+            self._waiting.remove(own)
+
+    def _wake_waiting(self) -> None:
+        for waiting in self._waiting:
+            waiting.wake()
+
+    # -- sending and the end ------------------------------------------------------------------------
+
+    def _send(self, out: list[Buffer]) -> None:
+        """Send what is queued and ``out``, as far as the peer takes it."""
+        if self.broken:
+            return
+        try:
+            self._queue.send(self._fd, out)
+        except OSError as error:
+            # The peer is gone: normal where it has what it wanted, so no more than a debug line.
+            logger.debug("%s: %s", self.peer, error)
+            self._break()
+        self.since = self._clock.now
+
+    def _break(self) -> None:
+        """Give the connection up; threads that wait on it wake and find it broken."""
+        self.broken = True
+        self.eof = True
+        self._queue.clear()
+        self._shutdown(socket.SHUT_RDWR)
+        self._wake_waiting()
+
+    def _linger(self, timeout: float) -> None:
+        """End our direction, and give the peer time to end its own.
+
+        Closing a socket with unread bytes resets it, and the peer would lose the response.
+        """
+        self.lingering = True
+        self.since = self._clock.now
+        self.linger_until = self.since + _LINGER_ROUNDS * timeout
+        self._shutdown(socket.SHUT_WR)
+
+    def _shutdown(self, how: int) -> None:
+        sock = socket.socket(fileno=self._fd)
+        try:
+            sock.shutdown(how)
+        except OSError:
+            pass  # it is gone already
+        finally:
+            sock.detach()
+
+    def _close(self) -> None:
+        """Close the descriptor; nobody may wait on it any more."""
+        self.closed = True
+        if self._known:
+            self._poller.forget(self._fd)
+        os.close(self._fd)
