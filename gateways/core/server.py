@@ -12,6 +12,7 @@ import logging
 import os
 import resource
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -79,6 +80,7 @@ class Server:
         self._connections: set[Connection] = set()
         self._ready: collections.deque[tuple[Connection, Request]] = collections.deque()
         self._workers: list[Worker] = []
+        self._alone: Worker | None = None
         self._accept_lock = threading.Lock()
         self._paused_since = 0.0
         self._served_before = 0
@@ -143,14 +145,14 @@ class Server:
                     long_running = True
                     connection.watch()
         self.gate.tick(tick, served - self._served_before, long_running)
-        if not self._workers:
-            self._work_alone()
-            busy = True
         if now - self._swept >= SWEEP_SECONDS:
             self._swept = now
             sweep(self._snapshot(), now, self.config)
         if self._paused_since and now - self._paused_since > _RESUME_SECONDS:
             self._resume_accepting()
+        if not self._workers:
+            self._work_alone()
+            return 0.0
         if busy or served != self._served_before or self.draining:
             self._served_before = served
             self.clock.parked = False
@@ -284,9 +286,12 @@ class Server:
             self.enqueue(connection, requests)
 
     def _work_alone(self) -> None:
-        """No thread could be started: serve in this one."""
-        worker = Worker(self, 0)
-        worker.step(TICK_SECONDS)
+        """No thread could be started: serve in this one, for the length of a tick."""
+        if self._alone is None:
+            self._alone = Worker(self, 0)
+        until = time.monotonic() + TICK_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            self._alone.work(left)
 
     def _snapshot(self) -> list[Connection]:
         """The open connections; other threads may open and close some meanwhile."""

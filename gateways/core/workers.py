@@ -65,16 +65,18 @@ class Worker:
         return not self._thread.is_alive()
 
     def _run(self) -> None:
-        server = self._server
-        while not server.stopping:
-            try:
-                self.step(None)
-            except Exception:
-                # Ours to fix, but no reason to serve with one thread less from now on.
-                logger.exception("an error of the gateway itself; the connection is given up")
-                if self.connection is not None:
-                    self.connection.expire("an error of the gateway itself")
-                self.connection = self.request = None
+        while not self._server.stopping:
+            self.work(None)
+
+    def work(self, timeout: float | None) -> None:
+        """One ``step``; an error in it costs its connection, never its thread."""
+        try:
+            self.step(timeout)
+        except Exception:
+            logger.exception("an error of the gateway itself; the connection is given up")
+            if self.connection is not None:
+                self.connection.expire("an error of the gateway itself")
+            self.connection = self.request = None
 
     def step(self, timeout: float | None) -> None:
         """Wait up to ``timeout`` seconds for something to do, and do it."""

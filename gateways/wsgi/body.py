@@ -206,7 +206,10 @@ class Body:
             self._chunk = b""
             self._offset = 0
             if self._file is not None:
-                self._file.close()
+                try:
+                    self._file.close()
+                except OSError:
+                    pass  # it could not write the rest on a full disk, and nobody wants it now
                 self._file = None
 
     def _buffered(self, size: int) -> bytes:
@@ -244,7 +247,7 @@ class Body:
 
     def _from_file(self, file: IO[bytes]) -> bytes:
         file.seek(self._read_position)
-        data = file.read(_READ)
+        data = file.read(min(_READ, self._write_position - self._read_position))
         self._read_position += len(data)
         if self._read_position == self._write_position:
             file.close()  # caught up: what comes next is held in memory again

@@ -75,8 +75,7 @@ class EnvironBuilder:
         if not variables.get("REQUEST_METHOD"):
             raise ProtocolError("the web server sent no REQUEST_METHOD")
         for name in _DROPPED:
-            if name in variables:
-                del variables[name]
+            variables.pop(name, None)
         for name in _ABSENT_IF_EMPTY:
             if variables.get(name) == "":
                 del variables[name]
@@ -147,7 +146,7 @@ class EnvironBuilder:
         script_name = variables.get("SCRIPT_NAME", "")
         path_info = variables.get("PATH_INFO", "")
         requested = _request_path(variables)
-        path = script_name.rstrip("/") + path_info
+        path = script_name.rstrip("/") + path_info if path_info else script_name
         whole = (variables.get("DOCUMENT_URI"), requested)
         if not path or (_below(path_info, script_name.rstrip("/")) and path_info in whole):
             path = path_info or variables.get("DOCUMENT_URI") or requested or "/"
@@ -158,7 +157,7 @@ class EnvironBuilder:
         elif _below(requested, prefix) and path == (requested[len(prefix) :] or "/"):
             _set_paths(variables, prefix, path)  # the web server has removed the prefix
         else:
-            raise ProtocolError(f"the path {path} is not below --script-name {prefix}", 404)
+            raise ProtocolError(f"the path {path!r} is not below --script-name {prefix}", 404)
 
 
 def _set_paths(variables: dict[str, str], script_name: str, path_info: str) -> None:

@@ -1,0 +1,108 @@
+"""Fewer threads than were asked for, down to none."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gateways.core.gate import NARROW_ABOVE, Gate
+from gateways.core.workers import Worker
+from tests.core.serving import DEADLINE, POLLERS, LogLines, eventually, serving
+from tests.protocols.vectors import request
+
+GET = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SCRIPT_NAME": ""}
+
+
+def hello(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [])
+    return [b"hello"]
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+@pytest.mark.parametrize("possible", [0, 2])
+def test_it_serves_with_the_threads_that_could_be_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poller: str, possible: int
+) -> None:
+    started = []
+    start = Worker.start
+
+    def limited(worker: Worker) -> None:
+        if len(started) == possible:
+            raise RuntimeError("can't start new thread")
+        started.append(worker)
+        start(worker)
+
+    monkeypatch.setattr(Worker, "start", limited)
+    with LogLines() as log, serving(hello, tmp_path, poller=poller, threads=4) as served:
+        for _ in range(20):
+            with served.connect() as peer:
+                peer.send(request(1, GET, keep=False))
+                assert peer.reply().body == b"hello"
+    assert any(f"only {possible} of 4 threads" in text for text in log.texts(30))
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+def test_an_idle_server_sleeps(tmp_path: Path, poller: str) -> None:
+    with serving(hello, tmp_path, poller=poller) as served:
+        with served.connect() as peer:
+            peer.send(request(1, GET))
+            peer.replies()
+        eventually(lambda: served.connections() == 0 and served.server.clock.parked)
+        tick = served.server.clock.tick
+        before = time.process_time()
+        threading.Event().wait(0.5)  # nothing to wait for: that nothing happens is the promise
+        assert served.server.clock.tick <= tick + 1
+        assert time.process_time() - before < 0.2
+
+
+def test_while_requests_are_short_one_thread_polls() -> None:
+    gate = Gate(2)
+    passed = threading.Semaphore(0)
+    gate.tick(1, NARROW_ABOVE, False)
+    gate.enter()  # this thread leads now, and passes as often as it likes
+    gate.enter()
+    follower = threading.Thread(target=lambda: (gate.enter(), passed.release()))
+    follower.start()
+    assert not passed.acquire(timeout=0.05)
+    gate.tick(2, NARROW_ABOVE, True)  # a long request opens it
+    assert passed.acquire(timeout=DEADLINE)
+    follower.join()
+    gate.tick(3, NARROW_ABOVE, False)  # and it stays open for a while
+    gate.enter()
+    other = threading.Thread(target=lambda: (gate.enter(), passed.release()))
+    other.start()
+    assert passed.acquire(timeout=DEADLINE)
+    other.join()
+
+
+def test_a_slow_request_among_many_quick_ones_keeps_nobody_waiting(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateways.core.gate.NARROW_ABOVE", 3)
+    release = threading.Event()
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        if environ["PATH_INFO"] == "/slow":
+            release.wait(DEADLINE)
+        return [b"done"]
+
+    with serving(app, tmp_path, threads=2) as served:
+        gate = served.server.gate
+        with served.connect() as quick, served.connect() as slow:
+            number = 0
+            while not gate._narrow:
+                number += 1
+                quick.send(request(1, GET))
+                quick.replies(number)
+            slow.send(request(1, {**GET, "PATH_INFO": "/slow"}))
+            for _ in range(100):
+                number += 1
+                quick.send(request(1, GET))
+                quick.replies(number)
+            release.set()
+            assert slow.reply().body == b"done"
