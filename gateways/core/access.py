@@ -104,7 +104,7 @@ class AccessList:
         peer = peer_credentials(fd)
         if peer is None:
             return False
-        if peer.uid in self._uids or peer.gid in self._gids:
+        if peer.uid in self._uids:
             return True
         return bool(self._gids) and not self._gids.isdisjoint(peer_groups(fd, peer))
 

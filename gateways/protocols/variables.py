@@ -142,7 +142,7 @@ def clean(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
         if not name or any(bad in name for bad in "=\0\r\n") or name.startswith(RESERVED_PREFIXES):
             continue
         if "\0" in value or "\r" in value or "\n" in value:
-            raise ProtocolError(f"the value of {name} holds a NUL or a line break")
+            raise ProtocolError(f"the value of {name[:100]} holds a NUL or a line break")
         previous = variables.get(name)
         if previous is not None and previous != value:
             if name == "HTTP_COOKIE":
@@ -168,7 +168,7 @@ def content_length(variables: dict[str, str]) -> int | None:
         del variables["CONTENT_LENGTH"]
         return None
     if not (value.isascii() and value.isdigit() and len(value) <= 18):
-        raise ProtocolError(f"CONTENT_LENGTH is {value!r}, not a number of bytes")
+        raise ProtocolError(f"CONTENT_LENGTH is {value[:100]!r}, not a number of bytes")
     length = int(value)
     variables["CONTENT_LENGTH"] = str(length)
     return length

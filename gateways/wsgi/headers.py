@@ -63,6 +63,8 @@ def check_headers(headers: Any) -> int | None:
     length: int | None = None
     for item in headers:
         try:
+            if not isinstance(item, tuple):
+                raise TypeError  # a list, or a str of two characters
             name, value = item
             kind = _kinds.get(name)
         except (TypeError, ValueError):
@@ -78,8 +80,8 @@ def check_headers(headers: Any) -> int | None:
         if not value.isprintable() or not value.isascii():
             _check_value(name, value)
         if kind == _CONTENT_LENGTH:
-            if not (value.isascii() and value.isdigit()):
-                raise ApplicationError(f"Content-Length is {value!r}, not a number of bytes")
+            if not (value.isascii() and value.isdigit() and len(value) <= 18):
+                raise ApplicationError(f"Content-Length is {value!r:.40}, not a number of bytes")
             if length is not None and length != int(value):
                 raise ApplicationError("there are two different Content-Length headers")
             length = int(value)

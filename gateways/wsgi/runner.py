@@ -136,7 +136,7 @@ class Response:
         else:
             self._bodyless = self._is_head
         self._status = status
-        self._headers = headers
+        self._headers = list(headers)  # a copy: what was checked is what is sent
         self._left = -1 if length is None else length
         return self.write
 
@@ -153,7 +153,7 @@ class Response:
         alone = False
         if type(iterable) is list or type(iterable) is tuple:
             alone = len(iterable) == 1
-        elif isinstance(iterable, (str, bytes, dict)) or iterable is None:
+        elif isinstance(iterable, (str, bytes, dict)) or not _is_iterable(iterable):
             iterable = _only_chunk(iterable)
             alone = True
         else:
@@ -203,7 +203,7 @@ class Response:
 
     def _beyond_the_end(self, chunk: bytes, alone: bool) -> None:
         """Bytes that must not be sent."""
-        self._surplus = True
+        warned, self._surplus = self._surplus, True
         if not self._finished:
             if alone and self._is_head and self._left < 0:
                 self._headers = [*self._headers, ("Content-Length", str(len(chunk)))]
@@ -211,7 +211,7 @@ class Response:
             self._finish(b"")
             if not self._is_head:
                 logger.warning("a body was given with the status %s; not sent", self._status)
-        elif not self._bodyless:
+        elif not (self._bodyless or warned):
             logger.warning("the application sent more than its Content-Length; the rest is cut off")
 
     def _finish(self, chunk: bytes) -> None:
@@ -282,13 +282,13 @@ def run_application(
     except BaseException as error:  # noqa: BLE001  # sys.exit() ends a request, not its worker
         _failed(error, variables, response, debug)
     finally:
-        close = getattr(iterable, "close", None)
-        if close is not None:
-            try:
+        try:
+            close = getattr(iterable, "close", None)
+            if close is not None:
                 close()
-            except BaseException as error:  # noqa: BLE001
-                name = request_name(variables)
-                logger.error("close() of the response of %s failed", name, exc_info=error)
+        except BaseException as error:
+            name = request_name(variables)
+            logger.error("close() of the response of %s failed", name, exc_info=error)
         errors.detach()
 
 
@@ -314,6 +314,10 @@ def request_name(variables: dict[str, str]) -> str:
     """A request as log lines name it; works on variables and on the environ made of them."""
     path = variables.get("SCRIPT_NAME", "") + variables.get("PATH_INFO", "")
     return f"{variables.get('REQUEST_METHOD', '?')} {path!r}"
+
+
+def _is_iterable(returned: Any) -> bool:
+    return hasattr(returned, "__iter__") or hasattr(returned, "__getitem__")
 
 
 def _has_one_item(iterable: Any) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 import traceback
 from collections.abc import Callable
 
@@ -21,6 +22,9 @@ def start_child(work: Callable[[], object]) -> Callable[[], str]:
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
+        # A child that hangs must not outlive a test that has given up on it.
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.alarm(60)
         # Far up, where the child's work may shuffle the low descriptors as it likes.
         report = fcntl.fcntl(writer, fcntl.F_DUPFD_CLOEXEC, 200)
         os.close(writer)

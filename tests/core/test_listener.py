@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -379,7 +380,7 @@ def test_of_many_that_start_at_once_on_a_dead_socket_exactly_one_wins(room: Path
                 os.close(fd)
             os.read(start, 1)
             try:
-                listener = unix_listener(str(path), 5)
+                listener = unix_listener(str(path), 100)  # each loser's probe takes a place
             except ConfigError as error:
                 os.write(tell, b"-")
                 return str(error)
@@ -608,15 +609,19 @@ def test_a_supplementary_group_is_enough_to_connect(
 
 
 def test_no_warning_if_we_are_the_web_servers_user_ourselves(
-    room: Path,
-    opened: list[Listener],
-    caplog: pytest.LogCaptureFixture,
-    monkeypatch: pytest.MonkeyPatch,
+    room: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    me = pwd.getpwuid(os.geteuid()).pw_name
-    monkeypatch.setattr(unixsocket, "WEB_SERVER_USERS", (me,))
-    opened += open_listeners([f"unix:{room}/s?mode=600"], 5)
-    assert not caplog.records
+    user = STRANGER if ROOT else pwd.getpwuid(os.geteuid())
+    monkeypatch.setattr(unixsocket, "WEB_SERVER_USERS", (user.pw_name,))
+    room.chmod(0o777)
+
+    def work() -> str:
+        if ROOT:
+            become(user.pw_uid, user.pw_gid, [])
+        unix_listener(f"{room}/s", 5, mode=0)
+        return caplog.text
+
+    assert in_child(work) == ""
 
 
 @pytest.mark.skipif(os.geteuid() == NOBODY, reason="nobody is no stranger here")
@@ -681,6 +686,19 @@ def test_port_0_shows_as_the_real_port(bind: str, host: str, opened: list[Listen
     assert not listener.is_unix
     assert not listener.socket.getblocking()
     assert not listener.socket.get_inheritable()
+
+
+@needs_ipv6
+def test_of_a_names_addresses_that_of_ipv4_is_taken(
+    opened: list[Listener], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = [
+        (socket.AF_INET6, socket.SOCK_STREAM, 6, "", ("::1", 0, 0, 0)),
+        (socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", 0)),
+    ]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *args, **options: list(both))
+    opened.append(tcp_listener("localhost", 0, 5))
+    assert opened[0].address.startswith("127.0.0.1:")
 
 
 @pytest.mark.parametrize("client_host", ["127.0.0.1", pytest.param("::1", marks=needs_ipv6)])
@@ -806,7 +824,7 @@ def passed(request: pytest.FixtureRequest, room: Path) -> Iterator[socket.socket
         "tcp6": (socket.AF_INET6, ("::1", 0)),
     }[request.param]
     with socket.socket(family, socket.SOCK_STREAM) as sock:
-        sock.bind(name)
+        sock.bind(name)  # type: ignore[arg-type]
         sock.listen(5)
         yield sock
 
@@ -910,8 +928,10 @@ def _bound() -> int:
 
 
 def _connected() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return socket.create_connection(server.getsockname()).detach()
+    server = socket.create_server(("127.0.0.1", 0))
+    name = server.getsockname()
+    server.detach()  # the child's end closes it
+    return socket.create_connection(name).detach()
 
 
 def _listening_seqpacket() -> int:
@@ -933,8 +953,13 @@ def _listening_seqpacket() -> int:
         (_bound, "is a socket that neither listens nor is connected (127.0.0.1:"),
         (_connected, "is a connected socket (127.0.0.1:"),
         (lambda: socket.socketpair()[0].detach(), "is a connected socket (unnamed"),
-        (lambda: socket.socket(type=socket.SOCK_DGRAM).detach(), "of another type than stream"),
-        pytest.param(_listening_seqpacket, "of another type than stream", marks=linux_only),
+        (
+            lambda: socket.socket(type=socket.SOCK_DGRAM).detach(),
+            "is a socket of another type than stream",
+        ),
+        pytest.param(
+            _listening_seqpacket, "is a socket of another type than stream", marks=linux_only
+        ),
     ],
 )
 def test_without_a_listening_socket_the_error_says_what_is_there_and_how_to_run(
@@ -1053,9 +1078,10 @@ def test_a_file_that_took_the_number_of_stderr_is_not_written_to(room: Path) -> 
         sys.stderr = None
         assert os.open(room / "data", os.O_WRONLY | os.O_CREAT) == 2
         reopen_standard_descriptors()
-        sys.stderr.write("stray")
-        sys.stderr.flush()
-        assert sys.stderr.fileno() > 2
+        stderr: TextIO | None = sys.stderr
+        assert stderr is not None
+        print("stray", file=stderr, flush=True)
+        assert stderr.fileno() > 2
         return (room / "data").read_text()
 
     assert in_child(work) == ""

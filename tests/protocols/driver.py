@@ -89,9 +89,9 @@ class Run:
         self.codec = FastCGI(new_body, self.settings)
 
     def feed(self, *pieces: bytes) -> list[Request]:
-        """Feed the pieces one by one; returns what they made ready."""
+        """Feed the pieces one by one, but for empty ones; returns what they made ready."""
         ready = []
-        for piece in pieces:
+        for piece in filter(None, pieces):
             ready += self.codec.receive_data(piece)
             self.collect()
         self.ready += ready

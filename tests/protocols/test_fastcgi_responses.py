@@ -1,4 +1,4 @@
-"""What a response looks like on the wire: streams, their ends, aborts, and misuse by our own code."""
+"""Responses on the wire: streams and their ends, aborts, and misuse by our own code."""
 
 from __future__ import annotations
 

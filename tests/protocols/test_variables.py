@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gateways.errors import LimitExceeded, ProtocolError
@@ -180,6 +180,14 @@ def test_a_content_length_that_int_might_take_is_refused(value: str) -> None:
     assert caught.value.status == 400
 
 
+def test_what_is_refused_is_told_in_one_line_of_bounded_length() -> None:  # it is logged
+    for pairs in ([("N" * 5000, "\n")], [("CONTENT_LENGTH", "\x1b[2J\x85" + "9" * 5000)]):
+        with pytest.raises(ProtocolError) as caught:
+            content_length(decode_pairs(encode_pairs(pairs)))
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 200
+
+
 @pytest.mark.parametrize("limit", [0, 3, 4])
 def test_variables_up_to_the_limit_are_taken(limit: int) -> None:
     assert len(decode_pairs(encode_pairs([(f"N{n}", "v") for n in range(3)]), limit)) == 3
@@ -217,6 +225,7 @@ VALUES = st.one_of(
 )
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(NAMES, VALUES), max_size=8))
 def test_pairs_go_through_and_the_quick_way_agrees_with_the_careful_one(
     pairs: list[tuple[str, str]],
@@ -234,6 +243,7 @@ def test_pairs_go_through_and_the_quick_way_agrees_with_the_careful_one(
     assert decode_pairs(data) == expected
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300))
 def test_any_bytes_decode_or_are_a_protocol_error(data: bytes) -> None:
     largest_pair(data)

@@ -1,0 +1,81 @@
+"""Start a program, wait until it can be used, and end it: by its own id, in every case."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+READY_SECONDS = 15.0
+_POLL_SECONDS = 0.01
+_STOP_SECONDS = 3.0
+
+
+class BenchmarkError(Exception):
+    """A row that cannot be measured; the text says why."""
+
+
+@contextlib.contextmanager
+def running(
+    command: Sequence[str],
+    *,
+    log: Path,
+    directory: Path,
+    stop_signal: int = signal.SIGTERM,
+) -> Iterator[subprocess.Popen[bytes]]:
+    """Run ``command`` in ``directory``; what it prints goes to ``log``; it is ended on leaving."""
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,  # a group of its own, so that its children end with it
+        )
+    try:
+        yield process
+    finally:
+        _end(process, stop_signal)
+
+
+def _end(process: subprocess.Popen[bytes], stop_signal: int) -> None:
+    """Ask, wait, and then end whatever is left of the group that we started."""
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(stop_signal)
+    try:
+        process.wait(_STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def wait_until_ready(
+    process: subprocess.Popen[bytes], connect: Callable[[], socket.socket], log: Path
+) -> None:
+    """Wait until ``connect`` succeeds; raises BenchmarkError with the log's end if it does not."""
+    deadline = time.monotonic() + READY_SECONDS
+    while True:
+        if process.poll() is not None:
+            raise BenchmarkError(f"ended at its start with {process.returncode}: {tail(log)}")
+        try:
+            connect().close()
+            return
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise BenchmarkError(f"cannot be reached ({error}): {tail(log)}") from None
+        time.sleep(_POLL_SECONDS)
+
+
+def tail(log: Path, lines: int = 3) -> str:
+    """The last lines of a log, in one."""
+    text = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+    return " | ".join(text.strip().splitlines()[-lines:]) or "it printed nothing"
