@@ -8,6 +8,7 @@ here. ``authorizer`` makes a FastCGI authorizer of a function.
 from __future__ import annotations
 
 import dataclasses
+import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
@@ -26,7 +27,7 @@ from gateways.core.listener import (
     unix_listener,
 )
 from gateways.core.server import Server
-from gateways.errors import ConfigError
+from gateways.errors import ClientDisconnected, ConfigError, ProtocolError
 from gateways.process.single import SingleProcess
 from gateways.protocols.base import Request as WireRequest
 from gateways.protocols.fastcgi_state import ROLE_NAMES, FastCGIRequest
@@ -45,6 +46,7 @@ from gateways.wsgi.runner import (
     Application,
     Channel,
     StartResponse,
+    request_name,
     respond_with_error,
     run_application,
 )
@@ -58,6 +60,8 @@ __all__ = [
     "authorizer",
 ]
 
+logger = logging.getLogger("gateways.server")
+
 Verdict = tuple[str, list[tuple[str, str]], bytes]
 
 
@@ -67,12 +71,14 @@ class OutputStream:
     def __init__(self, connection: Connection, request: WireRequest) -> None:
         self._connection = connection
         self._request = request
+        self.dataWritten = False
 
     def write(self, data: bytes | str) -> None:
         """Send a piece."""
         if isinstance(data, str):
             data = data.encode("latin-1")
         if data:
+            self.dataWritten = True
             self._connection.send_body(self._request, data)
 
     def writelines(self, pieces: Iterable[bytes | str]) -> None:
@@ -90,10 +96,10 @@ class Request:
     def __init__(self, server: WSGIServer, connection: Connection, request: FastCGIRequest) -> None:
         self.server = server
         self.params: Environ = request.variables
-        self.stdin = EMPTY_BODY if request.body is None else request.body
+        self.stdin: Any = EMPTY_BODY if request.body is None else request.body
         self.stdout = OutputStream(connection, request)
         self.stderr = ErrorStream(connection, request)
-        self.data = EMPTY_BODY if request.data is None else request.data
+        self.data: Any = EMPTY_BODY if request.data is None else request.data
         self.role = request.role
         self.flags = 0 if connection.codec.closing else FCGI_KEEP_CONN
         self.requestId = request.id
@@ -149,9 +155,9 @@ class WSGIServer:
         self.multiplexed = multiplexed
         self.debug = debug
         self.roles = tuple(roles)
+        self.forceCGI = forceCGI
         self._bind_address = bindAddress
         self._umask = umask
-        self._force_cgi = forceCGI
         self._config = self._make_config(kw)
         self._process: SingleProcess | None = None
         self._server: Server | None = None
@@ -167,8 +173,10 @@ class WSGIServer:
             options["threads"] = max(1, min(int(kw["maxThreads"]), 256))
         if not self.multithreaded:
             options["threads"] = 1
-        names = tuple(ROLE_NAMES[role].lower() for role in self.roles)
-        return Config(multiplex=self.multiplexed, debug=self.debug, **{"roles": names, **options})
+        # Of a number that is no role Config says that it is none.
+        names = tuple(ROLE_NAMES.get(role, str(role)).lower() for role in self.roles)
+        own = {"multiplex": self.multiplexed, "debug": self.debug, "roles": names}
+        return Config(**{**own, **options})
 
     def run(self) -> bool:
         """Serve until a signal ends it; True if that was SIGHUP, which asks for a restart.
@@ -184,13 +192,18 @@ class WSGIServer:
             sys.exit(0)
         own = type(self)
         handles = own.handler is not WSGIServer.handler or own.error is not WSGIServer.error
-        self._server = Server(
-            self.application,
-            listeners,
-            self._config,
-            environ=environ,
-            run_request=self._run_request if handles else None,
-        )
+        try:
+            self._server = Server(
+                self.application,
+                listeners,
+                self._config,
+                environ=environ,
+                run_request=self._run_request if handles else None,
+            )
+        except BaseException:
+            for listener in listeners:
+                listener.close()
+            raise
         self._process = SingleProcess(self._server)
         return self._process.run()
 
@@ -215,14 +228,14 @@ class WSGIServer:
             return [tcp_listener(address[0], int(address[1]), backlog)]
         if self._config.bind:
             return open_listeners(self._config.bind, backlog)
-        forced = self._force_cgi or os.environ.get("FCGI_FORCE_CGI", "").lower().startswith("y")
+        forced = self.forceCGI or os.environ.get("FCGI_FORCE_CGI", "").lower().startswith("y")
         if not forced and (listening_socket_on(0) or "LISTEN_FDS" in os.environ):
             return open_listeners((), backlog)
         if forced or is_cgi():
             return []
         raise SystemExit(_how_to_run())
 
-    # -- what subclasses may override ---------------------------------------------------------------
+    # -- what subclasses may override ------------------------------------------------------------
 
     def handler(self, req: Request) -> tuple[int, int]:
         """Answer one request; returns protocol status and application status.
@@ -250,7 +263,9 @@ class WSGIServer:
 
         May and should be overridden; ``sys.exc_info()`` tells what went wrong.
         """
-        respond_with_error(req._connection, req._request, 500)
+        is_head = req.params.get("REQUEST_METHOD") == "HEAD"
+        detail = _traceback() if self.debug else ""
+        respond_with_error(req._connection, req._request, 500, is_head, detail)
 
     def _run_request(self, connection: Connection, request: WireRequest) -> None:
         """Run a request through ``handler``, whatever it does."""
@@ -259,14 +274,39 @@ class WSGIServer:
         req = self.request_class(self, connection, request)
         try:
             self.handler(req)
-        except Exception:  # noqa: BLE001
+        except (ClientDisconnected, ProtocolError) as error:
+            logger.debug("%s: %s", request_name(request.variables), error)
+            if not (request.ended or req.stdout.dataWritten):
+                respond_with_error(connection, request, error.status)
+        except BaseException:  # noqa: BLE001  # sys.exit() ends a request, not its worker
             req.stderr.write(f"handler() failed\n{_traceback()}")
-            if not request.ended:
-                self.error(req)
+            self._answer_failure(req)
         finally:
             if not request.ended:
                 req.stderr.flush()
                 connection.finish(request, b"")
+
+    def _answer_failure(self, req: Request) -> None:
+        """Answer a failed request with ``error``, or with our page where that fails too.
+
+        Where bytes of another answer have left, it is cut short, as an incomplete one must be.
+        """
+        connection, request = req._connection, req._request
+        complete = False
+        if not (request.ended or req.stdout.dataWritten):
+            try:
+                self.error(req)
+                complete = True
+            except BaseException:  # noqa: BLE001  # as for the application's own
+                req.stderr.write(f"error() failed\n{_traceback()}")
+            if not (request.ended or req.stdout.dataWritten):
+                respond_with_error(connection, request, 500)
+        if not request.ended:
+            req.stderr.flush()
+            if complete:
+                connection.finish(request, b"")
+            else:
+                connection.abort(request)
 
     def _respond(
         self, channel: Channel, request: Any, code: int, is_head: bool = False, detail: str = ""
@@ -276,11 +316,7 @@ class WSGIServer:
         if code != 500 or not overridden or not isinstance(channel, Connection):
             respond_with_error(channel, request, code, is_head, detail)
             return
-        try:
-            self.error(self.request_class(self, channel, request))
-        finally:
-            if not request.ended:
-                channel.finish(request, b"")
+        self._answer_failure(self.request_class(self, channel, request))
 
 
 class Authorizer:

@@ -10,12 +10,11 @@ from gateways.protocols.base import Buffer, Headers, Request
 from gateways.protocols.fastcgi_state import FastCGIRequest, Receiving, Sending
 from gateways.protocols.head import status_head
 from gateways.protocols.records import (
-    FCGI_REQUEST_COMPLETE,
     FCGI_STDERR,
     FCGI_STDOUT,
-    pack_end_request,
     pack_record,
     pack_stream,
+    pack_trailer,
 )
 
 
@@ -78,10 +77,9 @@ class FastCGIResponses:
     def _end(self, own: FastCGIRequest, app_status: int) -> None:
         if own.sending is Sending.HEAD:
             self.send_body(own, b"")
-        trailer = pack_record(FCGI_STDOUT, own.id)
         if own.errors_sent:
-            trailer += pack_record(FCGI_STDERR, own.id)
-        self.output.append(trailer + pack_end_request(own.id, app_status, FCGI_REQUEST_COMPLETE))
+            self.output.append(pack_record(FCGI_STDERR, own.id))
+        self.output.append(pack_trailer(own.id, app_status))
         self._forget(own)
 
     def _forget(self, own: FastCGIRequest) -> None:

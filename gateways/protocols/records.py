@@ -45,6 +45,8 @@ FCGI_MPXS_CONNS = "FCGI_MPXS_CONNS"
 HEADER = struct.Struct(">BBHHBx")  # version, type, request id, content length, padding length
 BEGIN_REQUEST = struct.Struct(">HB5x")  # role, flags
 _END_REQUEST = struct.Struct(">BBHHBxIB3x")  # a header, then application and protocol status
+# The empty record that ends STDOUT, and END_REQUEST, which nearly every response ends with.
+_TRAILER = struct.Struct(">BBHHBxBBHHBxIB3x")
 _UNKNOWN_TYPE = struct.Struct(">BBHHBxB7x")  # a header, then the type
 
 _PADDING = bytes(8)
@@ -92,6 +94,16 @@ def pack_end_request(request_id: int, app_status: int, protocol_status: int) -> 
     return _END_REQUEST.pack(
         FCGI_VERSION_1, FCGI_END_REQUEST, request_id, 8, 0, app_status, protocol_status
     )
+
+
+def pack_trailer(request_id: int, app_status: int) -> bytes:
+    """The end of STDOUT and the FCGI_END_REQUEST of a request that was served."""
+    # fmt: off
+    return _TRAILER.pack(
+        FCGI_VERSION_1, FCGI_STDOUT, request_id, 0, 0,
+        FCGI_VERSION_1, FCGI_END_REQUEST, request_id, 8, 0, app_status, FCGI_REQUEST_COMPLETE,
+    )
+    # fmt: on
 
 
 def pack_unknown_type(record_type: int) -> bytes:

@@ -36,14 +36,15 @@ def decode_pairs(data: bytes, max_variables: int = 0) -> dict[str, str]:
         while position < end:
             name_length = data[position]
             value_length = data[position + 1]
-            if name_length < 128 and value_length < 128:
-                start = position + 2
-            else:
-                start, name_length, value_length = _long_lengths(data, position)
-                long_lengths += start - position - 2
-            middle = start + name_length
-            position = middle + value_length
-            variables[text[start:middle]] = text[middle:position]
+            position += 2
+            if name_length | value_length > 127:
+                start = position
+                position, name_length, value_length = _long_lengths(data, position - 2)
+                long_lengths += position - start
+            middle = position + name_length
+            end_of_pair = middle + value_length
+            variables[text[position:middle]] = text[middle:end_of_pair]
+            position = end_of_pair
     except (IndexError, struct.error):
         position = end + 1
     if position != end:

@@ -25,14 +25,12 @@ Environ = dict[str, Any]
 _TRUE = frozenset({"on", "1", "yes", "true"})
 
 # Copies of framing that the codec has dealt with, and the header behind CVE-2016-5385 (httpoxy).
-_DROPPED = (
-    "HTTP_CONTENT_LENGTH",
-    "HTTP_CONTENT_TYPE",
-    "HTTP_TRANSFER_ENCODING",
-    "HTTP_PROXY",
+_DROPPED = frozenset(
+    {"HTTP_CONTENT_LENGTH", "HTTP_CONTENT_TYPE", "HTTP_TRANSFER_ENCODING", "HTTP_PROXY"}
 )
 # Web servers send these empty where they mean "there is none", which WSGI says by absence.
-_ABSENT_IF_EMPTY = ("CONTENT_TYPE", "HTTPS", "AUTH_TYPE", "REMOTE_USER", "REMOTE_IDENT")
+_ABSENT_IF_EMPTY = {"CONTENT_TYPE", "HTTPS", "AUTH_TYPE", "REMOTE_USER", "REMOTE_IDENT"}
+_SUSPECTS = _DROPPED | _ABSENT_IF_EMPTY
 
 
 class EnvironBuilder:
@@ -74,10 +72,8 @@ class EnvironBuilder:
         environ: Environ = variables
         if not variables.get("REQUEST_METHOD"):
             raise ProtocolError("the web server sent no REQUEST_METHOD")
-        for name in _DROPPED:
-            variables.pop(name, None)
-        for name in _ABSENT_IF_EMPTY:
-            if variables.get(name) == "":
+        for name in variables.keys() & _SUSPECTS:
+            if not variables[name] or name in _DROPPED:
                 del variables[name]
         if not self._trust_remote_user:
             variables.pop("REMOTE_USER", None)
@@ -147,8 +143,8 @@ class EnvironBuilder:
         path_info = variables.get("PATH_INFO", "")
         requested = _request_path(variables)
         path = script_name.rstrip("/") + path_info if path_info else script_name
-        whole = (variables.get("DOCUMENT_URI"), requested)
-        if not path or (_below(path_info, script_name.rstrip("/")) and path_info in whole):
+        if not path or (path_info and path_info in (variables.get("DOCUMENT_URI"), requested)):
+            # PATH_INFO is the whole path: a rewrite rule that hides the script, or modifier 30.
             path = path_info or variables.get("DOCUMENT_URI") or requested or "/"
         if path[0] != "/":
             path = requested or "/"  # an absolute-form or asterisk-form target

@@ -533,3 +533,20 @@ def test_the_path_of_a_script_that_is_there_is_asked_of_the_disk_as_bytes(tmp_pa
     assert paths_of(build(pairs)) == ("", "/\xc3\xa9.fcgi")
     pairs = sent(SCRIPT_NAME="/dir", SCRIPT_FILENAME=str(tmp_path))
     assert paths_of(build(pairs)) == ("", "/dir"), "a directory is no script"
+
+
+def test_a_whole_path_in_script_name_is_kept_without_a_request_uri() -> None:
+    variables = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "/x", "SERVER_NAME": "a"}
+    environ = EnvironBuilder(script_name="").build(variables, None, None)
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", "/x")
+
+
+def test_a_rewrite_rule_may_hide_the_script() -> None:
+    variables = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "/yourapplication.fcgi",
+        "PATH_INFO": "/a b",
+        "REQUEST_URI": "/a%20b?q",
+    }
+    environ = EnvironBuilder(script_name="").build(variables, None, None)
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", "/a b")
