@@ -116,7 +116,7 @@ class WSGIServer:
     """A FastCGI server for one WSGI application, with the signature of flup 1.0.3.
 
     ``environ`` is added to every request's environ. ``multithreaded=False`` runs one request at a
-    time. ``bindAddress`` is a path, ``(host, port)`` (longer tuples mean IPv6) or None: the
+    time. ``bindAddress`` is a path (or ``unix:/path?mode=660&group=NAME``), ``(host, port)`` (longer tuples mean IPv6) or None: the
     listening socket on descriptor 0, which is how web servers start scripts. ``umask`` applies to
     the socket's file. ``multiplexed`` allows several requests at once on one connection.
     ``debug`` shows tracebacks in the browser. ``roles`` are the FastCGI roles to serve.
@@ -165,7 +165,7 @@ class WSGIServer:
     def _make_config(self, kw: dict[str, Any]) -> Config:
         known = {field.name for field in dataclasses.fields(Config)}
         options = {name: value for name, value in kw.items() if name in known}
-        ignored = ("minSpare", "maxSpare", "maxThreads")
+        ignored = ("minSpare", "maxSpare", "maxThreads", "jobClass", "jobArgs")
         unknown = sorted(set(kw) - known - set(ignored))
         if unknown:
             raise TypeError(f"WSGIServer has no argument {', '.join(unknown)}")
@@ -222,6 +222,8 @@ class WSGIServer:
         """Where to listen; empty if this is one CGI request."""
         backlog = self._config.backlog
         address = self._bind_address
+        if isinstance(address, str) and address.startswith("unix:"):
+            return open_listeners((address,), backlog)  # with its mode, user and group
         if isinstance(address, str):
             return [unix_listener(address, backlog, umask=self._umask)]
         if address is not None:
@@ -235,7 +237,7 @@ class WSGIServer:
             return []
         raise SystemExit(_how_to_run())
 
-    # -- what subclasses may override ------------------------------------------------------------
+    # -- what subclasses may override ----------------------------------------------------------
 
     def handler(self, req: Request) -> tuple[int, int]:
         """Answer one request; returns protocol status and application status.

@@ -14,7 +14,7 @@ from typing import Protocol
 from gateways.core.access import AccessList
 from gateways.core.connection import Connection, Host
 from gateways.core.listener import Listener
-from gateways.protocols.base import Request
+from gateways.protocols.base import CodecFactory, Request
 
 logger = logging.getLogger("gateways.accept")
 
@@ -34,9 +34,16 @@ class AcceptHost(Host, Protocol):
 class Acceptor:
     """One listening socket of a server."""
 
-    __slots__ = ("_access", "_family", "_server", "listener")
+    __slots__ = ("_access", "_family", "_new_codec", "_server", "listener")
 
-    def __init__(self, server: AcceptHost, listener: Listener, access: AccessList) -> None:
+    def __init__(
+        self,
+        server: AcceptHost,
+        listener: Listener,
+        access: AccessList,
+        new_codec: CodecFactory,
+    ) -> None:
+        self._new_codec = new_codec
         self._server = server
         self.listener = listener
         self._family = listener.socket.family
@@ -71,7 +78,7 @@ class Acceptor:
                 logger.warning("%s: connection refused: %s", self.listener.address, reason)
                 os.close(fd)
                 return None, []
-        connection = Connection(self._server, fd, address)
+        connection = Connection(self._server, fd, address, self._new_codec)
         if not self._server.adopt(connection, fd):
             self._server.pause_accepting(
                 "as many connections are open as --max-connections allows; "

@@ -26,7 +26,7 @@ from gateways.core.clock import Clock
 from gateways.core.poller import READ, READ_WRITE, WRITE, Poller, wait_for
 from gateways.core.transport import Transport
 from gateways.errors import ClientDisconnected, ProtocolError
-from gateways.protocols.base import Codec, Headers, NewBody, Phase, Request
+from gateways.protocols.base import Codec, CodecFactory, Headers, Phase, Request
 from gateways.wsgi.body import Body
 
 logger = logging.getLogger("gateways.connection")
@@ -44,9 +44,6 @@ class Host(Protocol):
     clock: Clock
     draining: bool
 
-    def new_codec(self, new_body: NewBody) -> Codec:
-        """The codec of a new connection."""
-
     def enqueue(self, connection: Connection, requests: list[Request]) -> None:
         """Have other threads run these."""
 
@@ -59,16 +56,16 @@ class Connection(Transport):
 
     __slots__ = ("_body", "_server", "codec", "head_seen", "head_since", "running")
 
-    def __init__(self, server: Host, fd: int, address: object) -> None:
+    def __init__(self, server: Host, fd: int, address: object, new_codec: CodecFactory) -> None:
         super().__init__(fd, address, server.poller, server.clock)
         self._server = server
         self._body: Body | None = None  # of the request begun last
-        self.codec: Codec = server.new_codec(self.new_body)
+        self.codec: Codec = new_codec(self.new_body, address)
         self.running = 0  # requests handed out and not ended
         self.head_since = 0.0  # kept by the deadlines
         self.head_seen = 0
 
-    # -- events -----------------------------------------------------------------------------------
+    # -- events --------------------------------------------------------------------------------
 
     def on_event(self, events: int) -> list[Request]:
         """The poller reports the descriptor; returns requests that are ready to run."""
@@ -95,16 +92,16 @@ class Connection(Transport):
         """Have the poller watch while a request runs for long: for a peer that leaves, an abort or
         a second request, and for what is still to be sent."""
         with self.lock:
-            if not (self.armed or self.self_polling or self.closed or self.eof) and self.running:
-                if not self._too_much_unread():
-                    self._arm(READ_WRITE if self.unsent else READ)
+            watched = self.armed or self.self_polling or self.closed or self.eof
+            if self.running and not watched and not self._too_much_unread():
+                self._arm(READ_WRITE if self.unsent else READ)
 
     def _too_much_unread(self) -> bool:
         """Whether to stop reading a body that its application does not read: back-pressure."""
         body = self._body
         return body is not None and body.unread > self._server.config.body_memory_bytes
 
-    # -- receiving, under the lock ------------------------------------------------------------------
+    # -- receiving, under the lock -------------------------------------------------------------
 
     def _receive(self) -> list[Request]:
         """Read once; returns requests that are ready to run, which the caller must see to."""
@@ -195,7 +192,9 @@ class Connection(Transport):
         ready = READ
         while True:
             with self.lock:
-                if self.unsent:
+                if body.is_waited_for:
+                    self.codec.body_wanted()
+                if self.unsent or self.codec.output:
                     self._flush()
                 if body.is_waited_for and not (self.eof or self.broken):
                     self._receive_here()
@@ -217,7 +216,7 @@ class Connection(Transport):
         message = f"no more of the request body came for {timeout:g} seconds"
         body.fail(ClientDisconnected(message, 408))
 
-    # -- sending: the runner's Channel --------------------------------------------------------------
+    # -- sending: the runner's Channel ---------------------------------------------------------
 
     def send_head(self, request: Any, status: str, headers: Headers) -> None:
         """Set the head of the response (see ``Channel.send_head``)."""
@@ -265,6 +264,10 @@ class Connection(Transport):
         self.running -= 1
         if self.codec.output:
             self._flush()
+        if self.codec.queued and not self.broken:
+            requests = self.codec.next_requests()
+            self.running += len(requests)
+            self._server.enqueue(self, requests)
         self._settle()
 
     def _check(self, request: Request) -> None:
@@ -301,7 +304,7 @@ class Connection(Transport):
         self.codec.output = []
         self._send(out)
 
-    # -- the end ------------------------------------------------------------------------------------
+    # -- the end -------------------------------------------------------------------------------
 
     def _break(self) -> None:
         """Give the connection up: requests in flight are aborted, their threads woken."""

@@ -130,7 +130,7 @@ def _open(address: Address, backlog: int) -> Listener:
     return unix_listener(address.path, backlog, mode=mode, user=address.user, group=address.group)
 
 
-# -- Unix ------------------------------------------------------------------------------------------
+# -- Unix --------------------------------------------------------------------------------------
 
 
 def unix_listener(
@@ -196,7 +196,7 @@ def _abstract_owner(address: bytes) -> int | None:
         return peer.pid if peer else None
 
 
-# -- TCP -------------------------------------------------------------------------------------------
+# -- TCP ---------------------------------------------------------------------------------------
 
 
 def tcp_listener(host: str, port: int, backlog: int) -> Listener:
@@ -285,7 +285,7 @@ def _tcp_error(error: OSError, name: tuple[object, ...], text: str) -> ConfigErr
     return cannot_listen(text, (error.strerror or str(error)).lower())
 
 
-# -- inherited -------------------------------------------------------------------------------------
+# -- inherited ---------------------------------------------------------------------------------
 
 
 def _passed_addresses(environ: MutableMapping[str, str]) -> list[Address]:

@@ -20,17 +20,15 @@ from gateways.config import Config
 from gateways.core.acceptor import Acceptor
 from gateways.core.access import AccessList
 from gateways.core.clock import TICK_SECONDS, Clock
+from gateways.core.codecs import Codecs
 from gateways.core.connection import Connection
 from gateways.core.deadlines import SWEEP_SECONDS, sweep
 from gateways.core.gate import Gate
 from gateways.core.listener import Listener
 from gateways.core.poller import Poller, new_poller
 from gateways.core.workers import Worker
-from gateways.errors import ConfigError, LimitExceeded
-from gateways.protocols.base import Codec, NewBody, Request
-from gateways.protocols.fastcgi import FastCGI
-from gateways.protocols.fastcgi_state import ROLE_NAMES, FastCGISettings
-from gateways.protocols.records import FCGI_MAX_CONNS, FCGI_MAX_REQS, FCGI_MPXS_CONNS
+from gateways.errors import LimitExceeded
+from gateways.protocols.base import Request
 from gateways.wsgi.environ import EnvironBuilder
 from gateways.wsgi.runner import Application, request_name, run_application
 
@@ -75,7 +73,11 @@ class Server:
         if access is None:
             addresses = os.environ.get("FCGI_WEB_SERVER_ADDRS")  # FastCGI 1.0, section 3.2
             access = AccessList.from_options(config.allow, addresses)
-        self._acceptors = [Acceptor(self, listener, access) for listener in listeners]
+        self.max_connections = _possible_connections(config.max_connections)
+        codecs = Codecs(config, getattr(application, "fcgi_roles", None), self.max_connections)
+        self._acceptors = [
+            Acceptor(self, listener, access, codecs.factory(listener)) for listener in listeners
+        ]
         self.handlers: dict[int, Connection | Acceptor] = {}
         self._connections: set[Connection] = set()
         self._ready: collections.deque[tuple[Connection, Request]] = collections.deque()
@@ -86,23 +88,8 @@ class Server:
         self._served_before = 0
         self._swept = 0.0
         self._deadline = 0.0
-        self.max_connections = _possible_connections(config.max_connections)
-        self._settings = FastCGISettings(
-            values={
-                FCGI_MAX_CONNS: str(self.max_connections),
-                FCGI_MAX_REQS: str(config.threads + config.max_queued_requests),
-                FCGI_MPXS_CONNS: "1" if config.multiplex else "0",
-            },
-            roles=_role_numbers(getattr(application, "fcgi_roles", config.roles)),
-            multiplex=config.multiplex,
-            max_active=config.threads + config.max_queued_requests,
-            max_variables=config.max_variables,
-            max_variables_bytes=config.max_variables_bytes,
-            max_body_bytes=config.max_body_bytes,
-            body_memory_bytes=config.body_memory_bytes,
-        )
 
-    # -- start and stop -----------------------------------------------------------------------------
+    # -- start and stop ------------------------------------------------------------------------
 
     def start(self) -> None:
         """Start the workers and accept connections."""
@@ -123,6 +110,11 @@ class Server:
         for acceptor in self._acceptors:
             self.handlers[acceptor.fileno()] = acceptor
             self.poller.watch(acceptor.fileno())
+        logger.info(
+            "serving on %s with %d threads",
+            ", ".join(acceptor.listener.address for acceptor in self._acceptors),
+            len(self._workers),
+        )
 
     def tick(self) -> float | None:
         """What must be done from time to time; returns after how many seconds to come again.
@@ -194,12 +186,13 @@ class Server:
             connection.expire("the server stops")
         for acceptor in self._acceptors:
             acceptor.listener.close()
-        if all([worker.join(1.0) for worker in self._workers]):
+        ended = [worker.join(1.0) for worker in self._workers]
+        if all(ended):
             self.poller.close()
             self.clock.close()
         # Else a thread may still use them; the process is about to end anyway.
 
-    # -- what connections, acceptors and workers ask for ---------------------------------------------
+    # -- what connections, acceptors and workers ask for ---------------------------------------
 
     def _run_application(self, connection: Connection, request: Request) -> None:
         if request.data is not None:
@@ -214,10 +207,6 @@ class Server:
             request.body,
             self.config.debug,
         )
-
-    def new_codec(self, new_body: NewBody) -> Codec:
-        """The codec of a new connection (see ``Host``)."""
-        return FastCGI(new_body, self._settings)
 
     def adopt(self, connection: Connection, fd: int) -> bool:
         """Take a new connection in (see ``AcceptHost``)."""
@@ -314,13 +303,3 @@ def _possible_connections(wanted: int) -> int:
             soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
         return max(1, min(wanted, soft - _RESERVED_DESCRIPTORS))
     return wanted
-
-
-def _role_numbers(names: Sequence[str]) -> frozenset[int]:
-    numbers = {name.lower(): number for number, name in ROLE_NAMES.items()}
-    try:
-        return frozenset(numbers[name] for name in names)
-    except KeyError as error:
-        raise ConfigError(
-            f"no such FastCGI role: {error}; there are {', '.join(numbers)}"
-        ) from None

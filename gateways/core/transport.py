@@ -75,7 +75,7 @@ class Transport:
             return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         return "a Unix peer"
 
-    # -- who watches --------------------------------------------------------------------------------
+    # -- who watches ---------------------------------------------------------------------------
 
     def _arm(self, events: int) -> None:
         """Make the poller the owner of the descriptor."""
@@ -111,7 +111,7 @@ class Transport:
         for waiting in self._waiting:
             waiting.wake()
 
-    # -- sending and the end ------------------------------------------------------------------------
+    # -- sending and the end -------------------------------------------------------------------
 
     def _send(self, out: list[Buffer]) -> None:
         """Send what is queued and ``out``, as far as the peer takes it."""

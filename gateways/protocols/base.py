@@ -88,6 +88,9 @@ class Codec(Protocol):
     input_pending: bool
     """The peer may still be sending what belongs to an ended request: linger before the close."""
 
+    queued: int
+    """Requests that have come and may not run before an earlier one has ended."""
+
     def receive_data(self, data: bytes) -> list[Request]:
         """Take bytes from the peer; return the requests that became ready to run.
 
@@ -110,5 +113,15 @@ class Codec(Protocol):
     def abort(self, request: Request) -> None:
         """End a response that cannot be completed, so that the peer can tell, where it can."""
 
+    def body_wanted(self) -> None:
+        """An application waits for more of a body; HTTP owes the peer a 100 (Continue) then."""
+
+    def next_requests(self) -> list[Request]:
+        """Those of them that may run now; asked after an ``end`` where ``queued`` is not 0."""
+
     def phase(self) -> Phase:
         """What the peer still owes; asked rarely, by the deadlines."""
+
+
+CodecFactory = Callable[[NewBody, object], Codec]
+"""Makes the codec of a new connection; its second argument is the peer's socket address."""

@@ -12,10 +12,13 @@ from gateways.protocols.head import status_head
 from gateways.protocols.records import (
     FCGI_STDERR,
     FCGI_STDOUT,
+    pack_lines,
     pack_record,
     pack_stream,
     pack_trailer,
 )
+
+_HELD_ERRORS = 65536
 
 
 class FastCGIResponses:
@@ -26,7 +29,15 @@ class FastCGIResponses:
         self.active = 0
         self.closing = False
         self.input_pending = False
+        self.queued = 0  # every request of a connection may run at once
         self._requests: dict[int, FastCGIRequest] = {}
+
+    def body_wanted(self) -> None:
+        """Nothing: the web server has answered an Expect header long before."""
+
+    def next_requests(self) -> list[Request]:
+        """None, as ``queued`` says."""
+        return []
 
     def send_head(self, request: Request, status: str, headers: Headers) -> None:
         """Set the head; it leaves with the first body bytes or the end."""
@@ -36,25 +47,38 @@ class FastCGIResponses:
         own.head = status_head(status, headers)
         own.sending = Sending.HEAD
 
+    def _send_held_errors(self, own: FastCGIRequest) -> None:
+        held, own.errors_held = own.errors_held, b""
+        own.errors_sent = True
+        pack_lines(FCGI_STDERR, own.id, held, self.output)
+
     def send_body(self, request: Request, chunk: bytes) -> None:
         """Append STDOUT records; without a head, ``chunk`` is CGI output as it stands."""
         own = self._own(request)
         if own.sending is Sending.HEAD:
-            if len(chunk) < 16384:
+            if len(chunk) < 16384 and not own.errors_held:
                 chunk = own.head + chunk
             else:
                 pack_stream(FCGI_STDOUT, own.id, own.head, self.output)
             own.head = b""
         own.sending = Sending.BODY
+        if own.errors_held:
+            self._send_held_errors(own)
         pack_stream(FCGI_STDOUT, own.id, chunk, self.output)
 
     def send_errors(self, request: Request, text: str) -> None:
-        """Append STDERR records; the text is sent as UTF-8."""
+        """Append STDERR records; the text is sent as UTF-8.
+
+        Before the head they are held: nginx reads them into the buffer of the response head, and
+        answers 502 when that is full. What is more than fits into the hold is left to our own log.
+        """
         own = self._own(request)
         if text:
-            own.errors_sent = True
-            data = text.encode("utf-8", "backslashreplace")
-            pack_stream(FCGI_STDERR, own.id, data, self.output)
+            own.errors_held += text.encode("utf-8", "backslashreplace")
+            if own.sending is Sending.BODY:
+                self._send_held_errors(own)
+            elif len(own.errors_held) > _HELD_ERRORS:
+                own.errors_held = own.errors_held[:_HELD_ERRORS]
 
     def end(self, request: Request) -> None:
         """Close the streams and send FCGI_END_REQUEST."""
@@ -77,6 +101,8 @@ class FastCGIResponses:
     def _end(self, own: FastCGIRequest, app_status: int) -> None:
         if own.sending is Sending.HEAD:
             self.send_body(own, b"")
+        if own.errors_held:
+            self._send_held_errors(own)
         if own.errors_sent:
             self.output.append(pack_record(FCGI_STDERR, own.id))
         self.output.append(pack_trailer(own.id, app_status))

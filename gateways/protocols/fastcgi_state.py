@@ -84,6 +84,7 @@ class FastCGIRequest(Request):
 
     __slots__ = (
         "data_ended",
+        "errors_held",
         "errors_sent",
         "head",
         "id",
@@ -108,4 +109,5 @@ class FastCGIRequest(Request):
         self.data_ended = False
         self.running = False  # it was handed out, and will be ended by the core
         self.head = b""
+        self.errors_held = b""  # STDERR that waits for the head
         self.errors_sent = False

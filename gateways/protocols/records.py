@@ -49,6 +49,8 @@ _END_REQUEST = struct.Struct(">BBHHBxIB3x")  # a header, then application and pr
 _TRAILER = struct.Struct(">BBHHBxBBHHBxIB3x")
 _UNKNOWN_TYPE = struct.Struct(">BBHHBxB7x")  # a header, then the type
 
+# nginx logs up to 2,048 bytes a line, of which it needs some for itself.
+_LOG_LINE = 1500
 _PADDING = bytes(8)
 # A full record of this size needs no padding, so a long body is cut without copying it.
 _LONGEST_ALIGNED = FCGI_MAX_LENGTH & ~7
@@ -87,6 +89,21 @@ def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer
         out.append(view[position:])
         if padding:
             out.append(_PADDING[:padding])
+
+
+def pack_lines(record_type: int, request_id: int, data: bytes, out: list[Buffer]) -> None:
+    """Append the records of a piece of text to ``out``, cut at line ends where it can be.
+
+    Web servers log each record by itself, and cut off what is longer than a line of their log.
+    """
+    position = 0
+    while position < len(data):
+        end = position + _LOG_LINE
+        if end < len(data):
+            newline = data.rfind(b"\n", position, end)
+            end = newline + 1 if newline >= 0 else end
+        out.append(pack_record(record_type, request_id, data[position:end]))
+        position = end
 
 
 def pack_end_request(request_id: int, app_status: int, protocol_status: int) -> bytes:

@@ -135,7 +135,8 @@ def clean(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
 
     Dropped: names that are empty, that hold ``=`` or a control character that could break a line,
     and names that only we may set. Repeated headers join as RFC 9110, section 5.3 has it (cookies
-    with ``; ``), of other repeated names the last one counts. Raises ProtocolError (400) for a
+    with ``; ``); of other repeated names, and of HTTP_HOST, which configurations set a second time,
+    the last one counts. Raises ProtocolError (400) for a
     NUL or a line break in a value and for two different lengths of one body.
     """
     variables: dict[str, str] = {}
@@ -148,7 +149,7 @@ def clean(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
         if previous is not None and previous != value:
             if name == "HTTP_COOKIE":
                 value = f"{previous}; {value}"
-            elif name.startswith("HTTP_"):
+            elif name.startswith("HTTP_") and name != "HTTP_HOST":
                 value = f"{previous}, {value}"
             elif name == "CONTENT_LENGTH":
                 raise ProtocolError("two different CONTENT_LENGTH variables")

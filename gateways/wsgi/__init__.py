@@ -1,1 +1,1 @@
-"""The WSGI side: environ, input, running an application, loading it. No wire format is known here."""
+"""The WSGI side: environ, input, running and loading an application. It knows no wire format."""

@@ -62,6 +62,7 @@ class Body:
         "_write_position",
         "length",
         "received",
+        "refused",
         "unread",
     )
 
@@ -76,6 +77,7 @@ class Body:
         self.length = length
         self.received = 0
         self.unread = 0  # bytes that arrived and that the reader has not taken
+        self.refused: LimitExceeded | None = None  # what the reader was told, if it was too much
         self._lock = lock
         self._wait = wait
         self._memory = memory_bytes
@@ -89,7 +91,7 @@ class Body:
         self._chunk = b""  # the reader's own: taken from the inbox, read up to _offset
         self._offset = 0
 
-    # -- the codec's side, under the lock ---------------------------------------------------------
+    # -- the codec's side, under the lock ------------------------------------------------------
 
     def feed(self, data: bytes) -> None:
         """Append what has arrived (see ``BodySink.feed``)."""
@@ -144,7 +146,7 @@ class Body:
         except OSError as error:  # a full disk is the reader's to learn, not the connection's
             self._error = error
 
-    # -- the application's side -------------------------------------------------------------------
+    # -- the application's side ----------------------------------------------------------------
 
     def read(self, size: int | None = -1, /) -> bytes:
         """Up to ``size`` bytes, fewer only at the end; all that is left without a size."""
@@ -240,6 +242,8 @@ class Body:
                     self.unread -= len(self._chunk)
                     return True
                 if self._error is not None:
+                    if isinstance(self._error, LimitExceeded):
+                        self.refused = self._error
                     raise self._error
                 if self._complete:
                     return False

@@ -8,6 +8,8 @@ from typing import Any, Protocol
 
 logger = logging.getLogger("gateways.application")
 
+_LONGEST_LINE = 8192  # what grows without a newline is passed on in pieces of this size
+
 
 class ErrorChannel(Protocol):
     """Where the web server's side of an error log leads."""
@@ -34,6 +36,8 @@ class ErrorStream:
         if "\n" in text:
             complete, _, self._line = self._line.rpartition("\n")
             self._emit(complete)
+        elif len(self._line) > _LONGEST_LINE:
+            self.flush()
         return len(text)
 
     def writelines(self, lines: Iterable[str], /) -> None:

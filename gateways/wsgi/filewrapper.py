@@ -1,4 +1,4 @@
-"""``wsgi.file_wrapper``: a file-like object as a response body (PEP 3333, "Optional…file handling")."""
+"""``wsgi.file_wrapper``: a file-like object as a response body (PEP 3333)."""
 
 from __future__ import annotations
 

@@ -71,6 +71,7 @@ class Response:
     """One response in the making: the ``start_response`` and ``write`` of PEP 3333."""
 
     __slots__ = (
+        "_body",
         "_bodyless",
         "_channel",
         "_committed",
@@ -84,7 +85,6 @@ class Response:
         "_started",
         "_status",
         "_surplus",
-        "_written",
     )
 
     def __init__(
@@ -94,7 +94,9 @@ class Response:
         is_head: bool,
         errors: ErrorStream,
         respond: ErrorResponder,
+        body: object = None,
     ) -> None:
+        self._body = body
         self._respond = respond
         self._channel = channel
         self._errors = errors
@@ -107,7 +109,6 @@ class Response:
         self._bodyless = False  # HEAD, 204, 304: no body may be sent
         self._committed = False  # the head is on its way
         self._finished = False  # the response is ended, well or badly
-        self._written = False  # the application uses write()
         self._surplus = False
 
     def start_response(
@@ -144,7 +145,6 @@ class Response:
         """Send body bytes at once; for applications that cannot yield them (PEP 3333)."""
         if type(data) is not bytes:
             data = _as_bytes(data)
-        self._written = True
         if data:
             self._send(data, alone=False)
 
@@ -221,6 +221,9 @@ class Response:
 
     def _commit(self) -> None:
         if not self._committed:
+            refused = getattr(self._body, "refused", None) if self._body is not None else None
+            if refused is not None:
+                raise refused  # frameworks make a 500 of the error that they got from reading
             self._committed = True
             self._channel.send_head(self._request, self._status, self._headers)
 
@@ -273,7 +276,8 @@ def run_application(
     """
     errors = ErrorStream(channel, request)
     is_head = variables.get("REQUEST_METHOD") == "HEAD"
-    response = Response(channel, request, is_head, errors, respond or respond_with_error)
+    respond = respond or respond_with_error
+    response = Response(channel, request, is_head, errors, respond, body)
     iterable: Iterable[bytes] | None = None
     try:
         environ = builder.build(variables, body, errors)

@@ -16,8 +16,8 @@ from gateways.config import Config
 from gateways.core.listener import tcp_listener, unix_listener
 from gateways.core.poller import EpollPoller, Poller, SelectorPoller
 from gateways.core.server import Server
-from gateways.protocols.records import FCGI_END_REQUEST, HEADER
 from gateways.process.single import SingleProcess
+from gateways.protocols.records import FCGI_END_REQUEST, HEADER
 from gateways.wsgi.runner import Application
 from tests.protocols.vectors import Reply, replies
 
@@ -42,7 +42,7 @@ class Serving:
         """A new connection to the server."""
         family = socket.AF_UNIX if isinstance(self.address, str) else socket.AF_INET
         sock = socket.socket(family)
-        sock.connect(self.address)  # blocks while the backlog is full, as it would not with a timeout
+        sock.connect(self.address)  # with a timeout it would not wait for a full backlog
         sock.settimeout(DEADLINE)
         return Peer(sock)
 

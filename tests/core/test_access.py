@@ -203,7 +203,7 @@ def test_a_wrong_entry_is_refused_with_the_right_form(entry: str, remedy: str) -
     assert remedy in str(caught.value)
 
 
-# -- FCGI_WEB_SERVER_ADDRS (FastCGI 1.0, section 3.2) ----------------------------------------------
+# -- FCGI_WEB_SERVER_ADDRS (FastCGI 1.0, section 3.2) ------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -278,7 +278,7 @@ def test_if_both_are_given_both_must_agree(ip: str, refused_by: str | None) -> N
     assert reason is None or refused_by is None or refused_by in reason
 
 
-# -- names of peers --------------------------------------------------------------------------------
+# -- names of peers ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Request bodies and responses larger than any buffer, and peers that read or write as they like."""
+"""Bodies and responses larger than any buffer, and peers that read and write as they like."""
 
 from __future__ import annotations
 

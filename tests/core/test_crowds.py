@@ -95,7 +95,10 @@ def test_ten_thousand_idle_kept_connections_cost_an_active_one_nothing(tmp_path:
 
 @pytest.mark.parametrize("poller", POLLERS)
 def test_connections_beyond_the_limit_wait_for_their_turn(tmp_path: Path, poller: str) -> None:
-    with LogLines() as log, serving(hello, tmp_path, poller=poller, threads=1, max_connections=3) as served:
+    with (
+        LogLines() as log,
+        serving(hello, tmp_path, poller=poller, threads=1, max_connections=3) as served,
+    ):
         peers = [served.connect() for _ in range(10)]
         eventually(lambda: served.connections() == 3)  # plus less than the number of threads
         peers[9].send(request(1, GET))

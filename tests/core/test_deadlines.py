@@ -24,7 +24,7 @@ def reads(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     return [environ["wsgi.input"].read()]
 
 
-SITUATIONS = {
+SITUATIONS: dict[str, tuple[bytes, dict[str, Any]]] = {
     "a kept connection is idle": (request(1, GET), {"idle_timeout_seconds": 0.1}),
     "nothing was ever asked": (b"", {"idle_timeout_seconds": 0.1}),
     "half a record": (begin(1)[:5], {"header_timeout_seconds": 0.1}),
@@ -55,8 +55,8 @@ def test_a_peer_that_keeps_us_waiting_is_closed(
 def test_other_deadlines_leave_it_alone(tmp_path: Path, situation: str) -> None:
     data, options = SITUATIONS[situation]
     others = {"idle_timeout_seconds", "header_timeout_seconds", "body_timeout_seconds"} - {*options}
-    limits = dict.fromkeys(others, 0.001)
-    kept = dict.fromkeys(options, 0)
+    limits: dict[str, Any] = dict.fromkeys(others, 0.001)
+    kept: dict[str, Any] = dict.fromkeys(options, 0)
     with serving(hello, tmp_path, **limits, **kept) as served, served.connect() as peer:
         peer.send(data)
         eventually(lambda: served.server._swept > peer_since(served) + 2)

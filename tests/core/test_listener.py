@@ -90,7 +90,7 @@ def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-# -- the text of an address ------------------------------------------------------------------------
+# -- the text of an address --------------------------------------------------------------------
 
 UNIX = Kind.UNIX
 
@@ -190,7 +190,7 @@ def test_a_wrong_address_is_refused_with_the_right_form(text: str, remedy: str) 
     assert remedy in str(caught.value).removeprefix(f"cannot listen on {text!r}: ")
 
 
-# -- Unix sockets ----------------------------------------------------------------------------------
+# -- Unix sockets ------------------------------------------------------------------------------
 
 
 def test_a_unix_socket_is_for_its_owner_and_group_whatever_the_umask(
@@ -545,7 +545,7 @@ def test_a_socket_that_we_may_not_connect_to_stays(room: Path) -> None:
     assert (room / "s").is_socket()
 
 
-# -- whether the web server can connect ------------------------------------------------------------
+# -- whether the web server can connect --------------------------------------------------------
 
 STRANGER = pwd.getpwuid(NOBODY)
 
@@ -637,7 +637,7 @@ def test_no_warning_if_one_of_several_web_servers_users_can_connect(
     assert not caplog.records
 
 
-# -- abstract sockets ------------------------------------------------------------------------------
+# -- abstract sockets --------------------------------------------------------------------------
 
 
 @linux_only
@@ -664,7 +664,7 @@ def test_a_path_with_a_leading_zero_byte_is_an_abstract_name(opened: list[Listen
     assert opened[0].address == f"@gateways-{os.getpid()}"
 
 
-# -- TCP -------------------------------------------------------------------------------------------
+# -- TCP ---------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -789,7 +789,7 @@ def test_a_host_that_is_not_here_is_refused(host: str, problem: str) -> None:
         tcp_listener(host, 0, 5)
 
 
-# -- all or nothing --------------------------------------------------------------------------------
+# -- all or nothing ----------------------------------------------------------------------------
 
 
 def test_nothing_stays_open_if_one_address_fails(room: Path) -> None:
@@ -812,7 +812,7 @@ def test_no_address_is_opened_before_all_are_understood(room: Path) -> None:
     assert (room / "s").stat() == before
 
 
-# -- inherited descriptors -------------------------------------------------------------------------
+# -- inherited descriptors ---------------------------------------------------------------------
 
 
 @pytest.fixture(params=["unix", "tcp", pytest.param("tcp6", marks=needs_ipv6)])
@@ -977,7 +977,7 @@ def test_a_listening_socket_is_described_with_its_address(passed: socket.socket)
     assert passed.getblocking()
 
 
-# -- systemd ---------------------------------------------------------------------------------------
+# -- systemd -----------------------------------------------------------------------------------
 
 
 def test_systemds_sockets_are_served_and_its_variables_removed(passed: socket.socket) -> None:
@@ -1037,7 +1037,7 @@ def test_what_systemd_did_not_pass_to_us_is_explained(
     assert problem in in_child(_with_systemd(**variables))
 
 
-# -- the standard descriptors ----------------------------------------------------------------------
+# -- the standard descriptors ------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("closed", [(0,), (1, 2), (2,), (0, 1, 2)])

@@ -55,9 +55,9 @@ def test_two_hundred_interleaved_requests_get_their_own_answers(
             sender.start()
             answers = peer.replies(200)
             sender.join()
-        assert {
-            number: body_of(reply.stdout) for number, reply in answers.items()
-        } == {number: f"/{number} {number}".encode() for number in range(1, 201)}
+        assert {number: body_of(reply.stdout) for number, reply in answers.items()} == {
+            number: f"/{number} {number}".encode() for number in range(1, 201)
+        }
 
 
 @pytest.mark.parametrize("poller", POLLERS)
@@ -122,9 +122,7 @@ def test_an_aborted_request_learns_of_it_and_its_connection_goes_on(
 
 
 @pytest.mark.parametrize("poller", POLLERS)
-def test_a_peer_that_leaves_ends_a_response_that_runs_for_long(
-    tmp_path: Path, poller: str
-) -> None:
+def test_a_peer_that_leaves_ends_a_response_that_runs_for_long(tmp_path: Path, poller: str) -> None:
     closed = threading.Event()
     left = threading.Event()
 

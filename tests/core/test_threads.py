@@ -27,7 +27,7 @@ def hello(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 def test_it_serves_with_the_threads_that_could_be_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poller: str, possible: int
 ) -> None:
-    started = []
+    started: list[Worker] = []
     start = Worker.start
 
     def limited(worker: Worker) -> None:
@@ -62,10 +62,15 @@ def test_an_idle_server_sleeps(tmp_path: Path, poller: str) -> None:
 def test_while_requests_are_short_one_thread_polls() -> None:
     gate = Gate(2)
     passed = threading.Semaphore(0)
+
+    def pass_through() -> None:
+        gate.enter()
+        passed.release()
+
     gate.tick(1, NARROW_ABOVE, False)
     gate.enter()  # this thread leads now, and passes as often as it likes
     gate.enter()
-    follower = threading.Thread(target=lambda: (gate.enter(), passed.release()))
+    follower = threading.Thread(target=pass_through)
     follower.start()
     assert not passed.acquire(timeout=0.05)
     gate.tick(2, NARROW_ABOVE, True)  # a long request opens it
@@ -73,7 +78,7 @@ def test_while_requests_are_short_one_thread_polls() -> None:
     follower.join()
     gate.tick(3, NARROW_ABOVE, False)  # and it stays open for a while
     gate.enter()
-    other = threading.Thread(target=lambda: (gate.enter(), passed.release()))
+    other = threading.Thread(target=pass_through)
     other.start()
     assert passed.acquire(timeout=DEADLINE)
     other.join()

@@ -17,7 +17,7 @@ from tests.protocols.vectors import request
 
 GET = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SCRIPT_NAME": ""}
 
-APPLICATION = '''
+APPLICATION = """
 import os, threading
 
 def application(environ, start_response):
@@ -28,7 +28,7 @@ def application(environ, start_response):
             fifo.read()
     start_response("200 OK", [])
     return [path.encode()]
-'''
+"""
 
 
 class Process:

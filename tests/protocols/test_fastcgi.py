@@ -248,7 +248,7 @@ def feed_anything(pieces: list[bytes]) -> None:
     split_records(made.collect())
 
 
-# -- requests --------------------------------------------------------------------------------------
+# -- requests ----------------------------------------------------------------------------------
 
 
 def test_a_get_is_ready_when_its_variables_are_complete() -> None:  # section 0.1
@@ -385,7 +385,7 @@ def test_beginning_an_active_request_again_ends_the_connection() -> None:  # FC-
             Run().feed(active + begin(1))
 
 
-# -- records that are wrong ------------------------------------------------------------------------
+# -- records that are wrong --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("version", [0, 2, 22, ord("G"), 255])
@@ -457,7 +457,7 @@ def test_a_record_that_its_state_does_not_know_ends_the_connection(
         Run().feed(before + record(kind, 1))
 
 
-# -- roles -----------------------------------------------------------------------------------------
+# -- roles -------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("role", [0, 4, 255, 65535])
@@ -532,7 +532,7 @@ def test_data_for_a_responder_is_dropped() -> None:  # FC-26: flup's client send
     assert body_of(ready).data == b""
 
 
-# -- management records ----------------------------------------------------------------------------
+# -- management records ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -605,7 +605,7 @@ def test_an_answer_that_nobody_asked_for_is_ignored(kind: int) -> None:
     assert len(made.ready) == 1
 
 
-# -- aborts and closed connections -----------------------------------------------------------------
+# -- aborts and closed connections -------------------------------------------------------------
 
 NOT_YET_READY = {
     "begun": begin(1),
@@ -700,7 +700,7 @@ def test_a_peer_that_closes_a_multiplexed_connection_aborts_all_requests() -> No
     assert made.codec.active == 3, "the core ends those that it was given"
 
 
-# -- many requests on one connection ---------------------------------------------------------------
+# -- many requests on one connection -----------------------------------------------------------
 
 
 def test_a_second_request_is_refused_where_multiplexing_is_off() -> None:  # FC-21
@@ -778,7 +778,7 @@ def test_the_connection_is_closed_by_us_only_if_the_peer_does_not_keep_it(keep: 
     assert made.codec.closing is not keep
 
 
-# -- what the deadlines ask ------------------------------------------------------------------------
+# -- what the deadlines ask --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

@@ -143,6 +143,7 @@ def test_the_error_stream_is_not_mentioned_if_it_was_not_used() -> None:  # FC-1
 
 def test_long_errors_are_split_in_records() -> None:  # FC-22
     made, ready = running()
+    made.codec.send_body(ready, b"Status: 200 OK\r\n\r\n")
     made.codec.send_errors(ready, "\u20ac" * 60_000)
     made.codec.end(ready)
     assert replies(made.collect())[1].stderr == "\u20ac".encode() * 60_000
@@ -210,3 +211,31 @@ def test_the_head_is_set_once() -> None:
     made.codec.send_body(ready, b"x")
     with pytest.raises(RuntimeError, match="set already"):
         made.codec.send_head(ready, "500 Internal Server Error", [])
+
+
+def test_errors_wait_for_the_head_which_nginx_must_see_first() -> None:
+    made, ready = running()
+    made.codec.send_errors(ready, "one\n")
+    made.codec.send_head(ready, "200 OK", [])
+    made.codec.send_errors(ready, "two\n")
+    made.codec.send_body(ready, b"body")
+    kinds = [(kind, content) for kind, _, content in split_records(made.collect())]
+    assert kinds == [(6, b"Status: 200 OK\r\n\r\n"), (7, b"one\ntwo\n"), (6, b"body")]
+
+
+def test_errors_that_wait_are_bounded() -> None:
+    made, ready = running()
+    made.codec.send_errors(ready, "x" * 1_000_000)
+    made.codec.send_head(ready, "200 OK", [])
+    made.codec.end(ready)
+    assert replies(made.collect())[1].stderr == b"x" * 65536
+
+
+def test_errors_are_cut_at_line_ends_for_logs_that_cut_records() -> None:
+    made, ready = running()
+    made.codec.send_body(ready, b"\r\n")
+    lines = "".join(f"line {number}\n" for number in range(1000))
+    made.codec.send_errors(ready, lines)
+    records = [content for kind, _, content in split_records(made.collect()) if kind == 7]
+    assert b"".join(records) == lines.encode()
+    assert all(len(content) <= 1500 and content.endswith(b"\n") for content in records)

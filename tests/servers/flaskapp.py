@@ -1,4 +1,4 @@
-"""The applications that the web servers stand in front of: one of Flask, and two of bare WSGI.
+"""The applications that the web servers stand in front of: one of Flask, the others bare WSGI.
 
 It is served by path or by name from outside this package, so it imports nothing of it.
 """
@@ -61,6 +61,10 @@ def form() -> Response:
 
 @app.post("/upload")
 def upload() -> Response:
+    """Reads the body to its end; may say when it begins to."""
+    if "begun" in request.args:
+        with open(request.args["begun"], "wb", buffering=0) as begun:
+            begun.write(b"begun")
     sha256 = hashlib.sha256()
     length = 0
     while piece := request.stream.read(65536):
@@ -179,7 +183,7 @@ def etag() -> BaseResponse:
 def complain() -> str:
     """Writes lines to the error log before it answers."""
     for number in range(int(request.args["lines"])):
-        request.environ["wsgi.errors"].write(f"complaint {number} {'.' * 100}\n")
+        request.environ["wsgi.errors"].write(f"complaint {number} {'x' * 100}\n")
     return "done"
 
 
@@ -195,6 +199,15 @@ def environ(rest: str = "") -> Response:
 def raising(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
     """An application of bare WSGI that raises before it has answered anything."""
     raise RuntimeError("the application fell over")
+
+
+def reading_and_writing(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
+    """Reads all of its body, without a thought of errors, and answers five million bytes."""
+    stream: Any = environ["wsgi.input"]
+    while stream.read(65536):
+        pass
+    start_response("200 OK", [("Content-Type", "application/octet-stream")])
+    return pattern(5_000_000)
 
 
 def noting_the_body(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -23,8 +23,8 @@ MULTIPART = (
 
 # method, path, request headers, body -> status, response headers, body (None: not looked at)
 PLAIN_ANSWERS = {
-    "the front page": ("GET", "/", {}, 200, {"Content-Length": "16"}, "Hello from Flask"),
-    "HEAD has the length and no body": ("HEAD", "/", {}, 200, {"Content-Length": "16"}, ""),
+    "the front page": ("GET", "/", {}, 200, {}, "Hello from Flask"),
+    "HEAD has no body": ("HEAD", "/", {}, 200, {"Content-Type": "text/html; charset=utf-8"}, ""),
     "a page that is not there": ("GET", "/nowhere", {}, 404, {}, None),
     "a status without a standard place": ("GET", "/teapot", {}, 418, {}, None),
     "a method that is not allowed": ("PUT", "/form", {}, 405, {"Location": None}, None),
@@ -62,6 +62,10 @@ class FlaskSuite:
         assert answer.status == status
         assert {name: answer.headers[name] for name in expected} == expected
         assert body is None or answer.text == body
+
+    @pytest.mark.parametrize("method", ["GET", "HEAD"])
+    def test_the_length_of_a_small_answer_is_known(self, site: Site, method: str) -> None:
+        assert site.request(method, "/").headers["Content-Length"] == "16"
 
     @pytest.mark.parametrize(("path", "text"), PATHS.values(), ids=PATHS.keys())
     def test_paths_reach_the_application_decoded_once(

@@ -277,3 +277,9 @@ def has_ended(pid: int) -> bool:
 def children_of(pid: int) -> list[int]:
     """The processes that a process has started."""
     return [int(word) for word in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def sockets_of(pid: int) -> int:
+    """How many sockets a process holds."""
+    descriptors = Path(f"/proc/{pid}/fd")
+    return sum(os.readlink(path).startswith("socket:") for path in descriptors.iterdir())

@@ -19,6 +19,23 @@ from .harness import CONTRIB, HERE, WEB_SERVER_USER, fill, missing
 _PACKAGES = ("gateways", "flask", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "blinker")
 _PACKAGES_OF_FLASK_ALONE = ("click",)
 
+STRIPPED = {
+    "script_name": 'WSGIServer(app, script_name="")',
+    "middleware": "WSGIServer(ScriptNameStripper(app))",
+}
+# As the guides for shared hosts have it.
+MIDDLEWARE = """
+class ScriptNameStripper:
+    def __init__(self, app):
+        self.app = app
+
+    def __call__(self, environ, start_response):
+        environ["SCRIPT_NAME"] = ""
+        return self.app(environ, start_response)
+
+
+if __name__"""
+
 
 def script_directory(where: Path) -> Path:
     """A directory with the script, the application and all that they import."""
@@ -33,10 +50,11 @@ def script_directory(where: Path) -> Path:
     python = _interpreter(where)
     text = fill(CONTRIB / "demo" / "yourapplication.fcgi", PYTHON=python, SCRIPTS=where)
     write_script(where / "yourapplication.fcgi", text)
-    # The same script for rules that put its name into every URL.
-    text = text.replace("WSGIServer(app)", 'WSGIServer(app, script_name="")')
-    (where / "stripped").mkdir()
-    write_script(where / "stripped" / "yourapplication.fcgi", text)
+    # The same script for rules that put its name into every URL, and two ways to take it out.
+    for name, call in STRIPPED.items():
+        (where / name).mkdir()
+        stripped = text.replace("WSGIServer(app)", call).replace("if __name__", MIDDLEWARE, 1)
+        write_script(where / name / "yourapplication.fcgi", stripped)
     return where
 
 

@@ -94,6 +94,7 @@ def test_multiwatch_ends_its_children_gracefully(own_directory: Path) -> None:
         Fifo(own_directory / "pipe") as pipe,
         ThreadPoolExecutor(1) as pool,
     ):
+        wait_until(lambda: server.log.count("serving on") == 2, "both children serve")
         children = children_of(server.process.pid)
         assert len(children) == 2
         reply = pool.submit(ask, path, "/wait", f"begun={begun.path}&pipe={pipe.path}")
@@ -109,7 +110,7 @@ def test_multiwatch_ends_its_children_gracefully(own_directory: Path) -> None:
     assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize("number", ["TERM", "USR1", "INT"])
+@pytest.mark.parametrize("number", ["TERM", "USR1"])
 def test_supervisor_holds_the_socket(own_directory: Path, number: str) -> None:
     path = str(own_directory / "app.sock")
     configuration = own_directory / "supervisord.conf"
@@ -123,6 +124,9 @@ def test_supervisor_holds_the_socket(own_directory: Path, number: str) -> None:
     configuration.write_text(text)
     server = Server([launcher("supervisord"), "-c", configuration], own_directory / "out.log")
     server.wait_until_accepting(path)
+    logs = [own_directory / f"app-{number}.log" for number in range(2)]
+    serving = "serving on"  # until then a signal ends the process as it ends any other
+    wait_until(lambda: all(serving in log.read_text() for log in logs), "both processes serve")
     assert ask(path, "/").body == "Hello from Flask"
     assert server.stop() == 0
     log = (own_directory / "supervisord.log").read_text()

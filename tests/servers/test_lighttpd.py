@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,34 +13,47 @@ from .flaskapp import BIG, digest, pattern
 from .flasksuite import FlaskSuite, events_arrive_one_by_one
 from .frontends import lighttpd
 from .harness import gateway, gateway_on_tcp, has_ended, wait_until
+from .scripts import STRIPPED
 
 
-class TestAScriptAtTheRoot(FlaskSuite):
+@contextlib.contextmanager
+def script_at_the_root(place: Path, scripts: Path) -> Iterator[Site]:
     """lighttpd starts the script; fix-root-scriptname keeps its name out of the paths."""
-
-    @pytest.fixture(scope="class")
-    def site(self, directory: Path, scripts: Path) -> Iterator[Site]:
-        place = directory / "root"
-        with lighttpd(place, "root.conf", SCRIPTS=scripts, SOCKET=place / "fcgi") as site:
-            yield site
+    with lighttpd(place, "root.conf", SCRIPTS=scripts, SOCKET=place / "app.sock") as site:
+        yield site
 
 
-class TestAPrefixOnTcp(FlaskSuite):
+@contextlib.contextmanager
+def prefix_on_tcp(place: Path, scripts: Path) -> Iterator[Site]:
     """A server that runs already, mounted at a prefix."""
+    prefix = "/yourapplication"
+    with (
+        gateway_on_tcp(place) as (_, port),
+        lighttpd(place, "prefix.conf", BACKEND_PORT=port, prefix=prefix) as site,
+    ):
+        yield site
 
-    @pytest.fixture(scope="class")
-    def site(self, directory: Path) -> Iterator[Site]:
-        place = directory / "prefix"
-        with (
-            gateway_on_tcp(directory, name="prefix-app") as (_, port),
-            lighttpd(place, "prefix.conf", BACKEND_PORT=port, prefix="/yourapplication") as site,
-        ):
-            yield site
+
+@pytest.fixture(
+    scope="module",
+    params=[script_at_the_root, prefix_on_tcp],
+    ids=lambda deployment: deployment.__name__,
+)
+def site(request: pytest.FixtureRequest, directory: Path, scripts: Path) -> Iterator[Site]:
+    place = directory / request.param.__name__
+    place.mkdir()
+    place.chmod(0o777)  # lighttpd makes the script's socket after it has dropped root
+    with request.param(place, scripts) as running:
+        yield running
+
+
+class TestFlask(FlaskSuite):
+    """The whole suite."""
 
 
 def test_lighttpd_starts_one_process_and_ends_it(own_directory: Path, scripts: Path) -> None:
-    socket = own_directory / "fcgi"
-    socket.parent.chmod(0o777)  # lighttpd makes the socket after it has dropped root
+    own_directory.chmod(0o777)
+    socket = own_directory / "app.sock"
     with lighttpd(own_directory, "root.conf", SCRIPTS=scripts, SOCKET=socket) as site:
         pids = {site.get("/pid").text for _ in range(5)}
         assert len(pids) == 1
@@ -49,24 +63,25 @@ def test_lighttpd_starts_one_process_and_ends_it(own_directory: Path, scripts: P
 
 def test_a_rewritten_script_keeps_its_script_name(own_directory: Path, scripts: Path) -> None:
     own_directory.chmod(0o777)
-    socket = own_directory / "fcgi"
+    socket = own_directory / "app.sock"
     with lighttpd(own_directory, "script.conf", SCRIPTS=scripts, SOCKET=socket) as site:
-        for path in ("/environ", "/yourapplication.fcgi/environ"):
-            variables = site.get(path).json()
-            assert variables["SCRIPT_NAME"] == "/yourapplication.fcgi"
-            assert variables["PATH_INFO"] == "/environ"
+        variables = site.get("/environ").json()
+        assert variables["SCRIPT_NAME"] == "/yourapplication.fcgi"
+        assert variables["PATH_INFO"] == "/environ"
+        assert variables["REQUEST_URI"] == "/environ"
         assert site.get("/greet/J%C3%BCrgen").text == "Hello Jürgen"
         (site.directory / "static" / "style.css").write_text("body {}")
         assert site.get("/static/style.css").text == "body {}"
 
 
-def test_a_script_name_of_nothing_keeps_it_out_of_the_urls(
-    own_directory: Path, scripts: Path
+@pytest.mark.parametrize("stripped_by", STRIPPED)
+def test_a_rewritten_script_can_keep_its_name_out_of_the_urls(
+    own_directory: Path, scripts: Path, stripped_by: str
 ) -> None:
     own_directory.chmod(0o777)
-    socket = own_directory / "fcgi"
-    stripped = scripts / "stripped"
-    with lighttpd(own_directory, "script.conf", SCRIPTS=stripped, SOCKET=socket) as site:
+    socket = own_directory / "app.sock"
+    where = scripts / stripped_by
+    with lighttpd(own_directory, "script.conf", SCRIPTS=where, SOCKET=socket) as site:
         variables = site.get("/environ").json()
         assert (variables["SCRIPT_NAME"], variables["PATH_INFO"]) == ("", "/environ")
         assert site.get("/redirect").headers["Location"] == "/greet/Zo%C3%AB"

@@ -29,13 +29,14 @@ class FakeChannel:
     """Records what it is told, in order; the peer leaves after ``leaves_after`` body pieces.
 
     ``events`` holds ("head", status, headers), ("body", bytes), ("finish", bytes), ("abort",) and
-    ("errors", text); a test may add its own between them.
+    ("errors", text). Errors that are told after the end are in ``late``.
     """
 
     def __init__(self, leaves_after: int | None = None) -> None:
         self.events: list[tuple[Any, ...]] = []
         self.request = object()
         self.ended = False
+        self.late: list[str] = []
         self._leaves_after = leaves_after
 
     def send_head(self, request: Any, status: str, headers: Headers) -> None:
@@ -74,14 +75,16 @@ class FakeChannel:
         """The web server's error log; unlike the rest it may be told after the end."""
         assert request is self.request
         assert isinstance(text, str)
-        if not self.ended:
+        if self.ended:
+            self.late.append(text)
+        else:
             self.events.append(("errors", text))
 
     def _check(self, request: Any) -> None:
         assert request is self.request, "not the token that was given"
         assert not self.ended, "the response has ended already"
 
-    # -- what it amounts to ------------------------------------------------------------------
+    # -- what it amounts to --------------------------------------------------------------------
 
     def of(self, kind: str) -> list[tuple[Any, ...]]:
         """The events of one kind."""

@@ -48,7 +48,7 @@ def held(body: Body) -> IO[bytes] | None:
     return body._file
 
 
-# -- reading as from a file ------------------------------------------------------------------------
+# -- reading as from a file --------------------------------------------------------------------
 
 TEXT = st.lists(st.sampled_from([b"a", b"bc", b"\n", b"\r\n", b"line\n", b"x" * 50]), max_size=30)
 SIZE = st.one_of(st.none(), st.integers(-1, 60))
@@ -158,7 +158,7 @@ def test_a_body_of_no_length_waits_for_nothing() -> None:
     assert make_body(0, end=False).read() == b""
 
 
-# -- where it is held ------------------------------------------------------------------------------
+# -- where it is held --------------------------------------------------------------------------
 
 
 @pytest.fixture
@@ -277,7 +277,7 @@ def test_a_full_disk_is_the_readers_to_learn_and_nobody_elses(
     assert body.read() == b""
 
 
-# -- bodies that go wrong --------------------------------------------------------------------------
+# -- bodies that go wrong ----------------------------------------------------------------------
 
 READS: list[Callable[[Body], object]] = [
     lambda body: body.read(),

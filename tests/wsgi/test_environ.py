@@ -341,7 +341,7 @@ def test_a_path_cannot_forge_a_log_line() -> None:
     assert "\r" not in str(caught.value)
 
 
-# -- the other variables ---------------------------------------------------------------------------
+# -- the other variables -----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("value", [None, ""])
@@ -472,7 +472,7 @@ def test_a_user_that_nobody_checked_can_be_refused() -> None:
     assert wary["HTTP_AUTHORIZATION"] == "Basic dTpw"
 
 
-# -- wsgi.* ----------------------------------------------------------------------------------------
+# -- wsgi.* ------------------------------------------------------------------------------------
 
 
 def test_nothing_from_the_wire_can_stand_in_for_wsgi() -> None:

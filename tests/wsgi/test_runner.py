@@ -6,6 +6,7 @@ rows. What only shows on a real socket is in tests/end_to_end.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gc
 import io
@@ -46,7 +47,7 @@ def exc_info_of(error: BaseException) -> tuple[type[BaseException], BaseExceptio
         return kind, value, traceback
 
 
-# -- W-1 … W-4, W-16, W-18: what the application is given --------------------------------
+# -- W-1 … W-4, W-16, W-18: what the application is given --------------------------------------
 
 
 def environ_of(
@@ -195,7 +196,7 @@ def test_w18_the_input_is_said_to_end() -> None:
     assert environ_of()["wsgi.input_terminated"] is True
 
 
-# -- W-5: when the head leaves -----------------------------------------------------------
+# -- W-5: when the head leaves -----------------------------------------------------------------
 
 
 def test_w5_start_response_does_not_transmit() -> None:
@@ -259,7 +260,7 @@ def test_w5_start_response_may_be_called_as_late_as_the_first_chunk() -> None:
     assert answer(application).body == b"late"
 
 
-# -- W-6: start_response again -----------------------------------------------------------
+# -- W-6: start_response again -----------------------------------------------------------------
 
 
 def test_w6_twice_without_exc_info_is_a_fatal_error(caplog: pytest.LogCaptureFixture) -> None:
@@ -343,18 +344,22 @@ def test_w6_with_exc_info_after_the_head_it_raises_the_very_error() -> None:
     assert channel.kinds[-1] == "abort"
 
 
-def test_w6_no_reference_to_exc_info_is_kept() -> None:
+@pytest.mark.parametrize("committed", [False, True])
+def test_w6_no_reference_to_exc_info_is_kept(committed: bool) -> None:
     class BrokenError(Exception):
         pass
 
     kept: list[weakref.ref[BaseException]] = []
 
     def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        write = start_response("200 OK", [])
+        write(b"x" if committed else b"")
         try:
             raise BrokenError
         except BrokenError as error:
             kept.append(weakref.ref(error))
-            start_response("500 Oops", [], sys.exc_info())
+            with pytest.raises(BrokenError) if committed else contextlib.nullcontext():
+                start_response("500 Oops", [], sys.exc_info())
         return []
 
     gc.disable()
@@ -365,7 +370,7 @@ def test_w6_no_reference_to_exc_info_is_kept() -> None:
         gc.enable()
 
 
-# -- W-7: validation is start_response's -------------------------------------------------
+# -- W-7: validation is start_response's -------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -416,7 +421,7 @@ def test_w7_the_applications_list_of_headers_is_left_alone() -> None:
     assert headers == [TEXT, ("Content-Length", "0")]
 
 
-# -- W-8: write(), and no buffering ------------------------------------------------------
+# -- W-8: write(), and no buffering ------------------------------------------------------------
 
 
 def test_w8_what_is_written_leaves_before_what_is_iterated() -> None:
@@ -461,7 +466,7 @@ def test_w8_each_chunk_is_handed_over_before_the_next_is_asked_for(headers: Any)
     assert channel.body == b"onetwoend"
 
 
-# -- W-9: close() ------------------------------------------------------------------------
+# -- W-9: close() ------------------------------------------------------------------------------
 
 BROKEN = ValueError("broken")
 
@@ -585,7 +590,7 @@ def test_w9_len_counts_only_if_it_works(length: Any) -> None:
     assert channel.headers == [TEXT]
 
 
-# -- W-10: Content-Length ----------------------------------------------------------------
+# -- W-10: Content-Length ----------------------------------------------------------------------
 
 
 class SizedOnce(Counted):
@@ -694,7 +699,7 @@ def test_w10_a_body_where_none_was_promised_is_cut() -> None:
     assert channel.events == [("head", "200 OK", [("Content-Length", "0")]), ("finish", b"")]
 
 
-# -- W-11: what a body may consist of ----------------------------------------------------
+# -- W-11: what a body may consist of ----------------------------------------------------------
 
 
 async def coroutine() -> list[bytes]:
@@ -752,7 +757,7 @@ def test_w11_empty_chunks_are_never_sent() -> None:
     assert channel.events[1:] == [("body", b"a"), ("body", b"b"), ("finish", b"")]
 
 
-# -- HEAD, 204, 304 ----------------------------------------------------------------------
+# -- HEAD, 204, 304 ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -810,7 +815,7 @@ def test_204_has_no_content_length_but_304_may_tell_one() -> None:
     assert answer(app([], headers, "304 Not Modified")).headers == list(headers)
 
 
-# -- W-14: applications that fail --------------------------------------------------------
+# -- W-14: applications that fail --------------------------------------------------------------
 
 
 def fails_at_once(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -1008,7 +1013,7 @@ def test_write_after_the_request_is_over_is_harmless(caplog: pytest.LogCaptureFi
     assert "more than its Content-Length" in logged(caplog)
 
 
-# -- W-15: wsgi.file_wrapper -------------------------------------------------------------
+# -- W-15: wsgi.file_wrapper -------------------------------------------------------------------
 
 
 def wrapped(make: Any, headers: Any = (TEXT,), *blksize: int) -> FakeChannel:
@@ -1087,7 +1092,7 @@ def test_w15_a_file_that_fails_is_closed() -> None:
     assert file.closed
 
 
-# -- W-3: wsgi.errors --------------------------------------------------------------------
+# -- W-3: wsgi.errors --------------------------------------------------------------------------
 
 
 def complaining(complain: Any) -> FakeChannel:
@@ -1182,4 +1187,5 @@ def test_w3_the_stream_may_be_used_after_the_end_of_the_request(
     kept[0].flush()
     kept[0].writelines(["later\n"])
     assert channel.events == before
+    assert channel.late == [], "the channel may serve another request by now"
     assert [record.getMessage() for record in caplog.records] == ["late", "later"]
