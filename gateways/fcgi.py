@@ -116,11 +116,12 @@ class WSGIServer:
     """A FastCGI server for one WSGI application, with the signature of flup 1.0.3.
 
     ``environ`` is added to every request's environ. ``multithreaded=False`` runs one request at a
-    time. ``bindAddress`` is a path (or ``unix:/path?mode=660&group=NAME``), ``(host, port)`` (longer tuples mean IPv6) or None: the
-    listening socket on descriptor 0, which is how web servers start scripts. ``umask`` applies to
-    the socket's file. ``multiplexed`` allows several requests at once on one connection.
-    ``debug`` shows tracebacks in the browser. ``roles`` are the FastCGI roles to serve.
-    ``forceCGI``, or ``FCGI_FORCE_CGI=Y`` in the environment, serves one CGI request.
+    time. ``bindAddress`` is a path (or ``unix:/path?mode=660&group=NAME``), ``(host, port)``
+    (longer tuples mean IPv6) or None: the listening socket on descriptor 0, which is how web
+    servers start scripts. ``umask`` applies to the socket's file. ``multiplexed`` allows several
+    requests at once on one connection. ``debug`` shows tracebacks in the browser. ``roles`` are
+    the FastCGI roles to serve. ``forceCGI``, or ``FCGI_FORCE_CGI=Y`` in the environment, serves
+    one CGI request.
 
     Of flup's further keywords ``maxThreads`` sets the number of threads; ``minSpare`` and
     ``maxSpare`` are accepted and have no effect, for the threads are there from the start. Every
