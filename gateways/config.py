@@ -16,7 +16,7 @@ KIB = 1024
 ROLES = ("responder", "authorizer", "filter")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
-_SEVERAL = frozenset({"bind", "allow", "pythonpath", "roles"})
+_SEVERAL = frozenset({"bind", "allow", "forwarded_allow_ips", "pythonpath", "roles"})
 # Where zero would mean a server that serves nothing.
 _AT_LEAST_ONE = frozenset({"threads", "max_connections", "max_variables_bytes"})
 
@@ -39,6 +39,12 @@ class Config:
         flags="-b",
         metavar="ADDRESS",
     )
+    protocol: str = _option(
+        "fcgi",
+        "What is spoken where --bind does not say it (fcgi:/path, http:host:port): fcgi, uwsgi, "
+        "scgi, http, auto (recognised by the first bytes) or auto[fcgi,http].",
+        metavar="NAME",
+    )
     allow: tuple[str, ...] = _option(
         (),
         "Who may connect; may be given several times. An address or network (10.0.0.0/8), or for "
@@ -56,6 +62,13 @@ class Config:
         "Where the application is mounted: '' for the root, or /prefix. "
         "Without it: what the web server says.",
         metavar="PATH",
+    )
+    forwarded_allow_ips: tuple[str, ...] = _option(
+        ("127.0.0.0/8", "::1", "unix"),
+        "HTTP: proxies that may set scheme, host, port, client and prefix by X-Forwarded-* or "
+        "Forwarded. Addresses, networks, unix (all Unix peers) or *; may be given several times.",
+        flags="--forwarded-allow-ips",
+        metavar="PEER",
     )
     trust_remote_user: bool = _option(
         True,

@@ -9,7 +9,7 @@ import importlib.util
 
 import click
 
-from gateways.cli.fcgi import fcgi
+from gateways.cli.serve import COMMANDS
 from gateways.version import __version__
 
 
@@ -42,4 +42,5 @@ def main() -> None:
     """Serve a Python WSGI application behind any web server."""
 
 
-main.add_command(fcgi)
+for _command in COMMANDS:
+    main.add_command(_command)

@@ -50,11 +50,16 @@ def flag(name: str) -> str:
     return "--" + bare.replace("_", "-")
 
 
-def config_options(command: Command) -> Command:
-    """Decorator: an option for each field of Config, in the order of the fields."""
-    for name in reversed(FIELDS):
-        command = click.option(name, *_declarations(name), **_settings(name))(command)
-    return command
+def config_options(without: typing.Container[str] = ()) -> typing.Callable[[Command], Command]:
+    """Decorator: an option for each field of Config, in their order, but for those ``without``."""
+
+    def add(command: Command) -> Command:
+        for name in reversed(FIELDS):
+            if name not in without:
+                command = click.option(name, *_declarations(name), **_settings(name))(command)
+        return command
+
+    return add
 
 
 def build_config(values: dict[str, Any]) -> Config:

@@ -45,6 +45,33 @@ class Address:
     fd: int = -1
 
 
+PROTOCOLS = ("fcgi", "uwsgi", "scgi", "http")
+_PROTOCOL = re.compile(r"(fcgi|uwsgi|scgi|http|auto(?:\[[^]]*\])?):(?!//)(.+)", re.DOTALL)
+
+
+def split_protocol(text: str, default: str) -> tuple[str, str]:
+    """A listen address that may begin with a protocol: the protocol, and the rest.
+
+    ``auto[fcgi,http]:/path`` recognises the protocols named; ``auto:`` all of them.
+    """
+    match = _PROTOCOL.fullmatch(text)
+    if match is None:
+        return default, text
+    return match[1], match[2]
+
+
+def auto_protocols(protocol: str) -> frozenset[str] | None:
+    """The protocols that ``auto[…]`` names, None for a fixed protocol; ConfigError for others."""
+    if not protocol.startswith("auto"):
+        return None
+    names = protocol.removeprefix("auto").strip("[]")
+    chosen = frozenset(name.strip() for name in names.split(",")) if names else frozenset(PROTOCOLS)
+    unknown = sorted(chosen - frozenset(PROTOCOLS))
+    if unknown:
+        raise ConfigError(f"no such protocol: {unknown[0]!r}; there are {', '.join(PROTOCOLS)}")
+    return chosen
+
+
 def cannot_listen(address: str, problem: str) -> ConfigError:
     """The error for an address, as it was given."""
     return ConfigError(f"cannot listen on {address!r}: {problem}")

@@ -1,10 +1,18 @@
-"""Which codec a new connection gets: from a listener's protocol to a factory, made once."""
+"""Which codec a new connection gets: from a listener's protocol to a factory, made once.
+
+A codec's module is imported when a listener needs it, so that a FastCGI server has no HTTP parser.
+"""
 
 from __future__ import annotations
 
+import ipaddress
+import socket
+import time
 from collections.abc import Iterable
+from email.utils import formatdate
 
 from gateways.config import Config
+from gateways.core.addresses import auto_protocols
 from gateways.core.listener import Listener
 from gateways.errors import ConfigError
 from gateways.protocols.base import Codec, CodecFactory, NewBody
@@ -20,6 +28,7 @@ class Codecs:
     """
 
     def __init__(self, config: Config, roles: Iterable[str] | None, max_connections: int) -> None:
+        self._config = config
         max_active = config.threads + config.max_queued_requests
         self._fastcgi = FastCGISettings(
             values={
@@ -38,7 +47,15 @@ class Codecs:
 
     def factory(self, listener: Listener) -> CodecFactory:
         """What makes the codecs of the connections of ``listener``."""
-        return self._new_fastcgi
+        allowed = auto_protocols(listener.protocol)
+        if allowed is None:
+            return self._fixed(listener.protocol, listener)
+        raise ConfigError("auto is not there yet")
+
+    def _fixed(self, protocol: str, listener: Listener) -> CodecFactory:
+        if protocol == "fcgi":
+            return self._new_fastcgi
+        raise ConfigError(f"no such protocol: {protocol!r}")
 
     def _new_fastcgi(self, new_body: NewBody, address: object) -> Codec:
         return FastCGI(new_body, self._fastcgi)

@@ -73,7 +73,7 @@ class Connection(Transport):
             if not self.armed or self.closed:
                 return _NOTHING  # the event of an earlier owner of this descriptor
             self.armed = 0
-            if self.unsent:
+            if self._queue.size:
                 self._flush()
             requests = self._receive() if events & ~WRITE else _NOTHING
             self._settle()
@@ -94,7 +94,7 @@ class Connection(Transport):
         with self.lock:
             watched = self.armed or self.self_polling or self.closed or self.eof
             if self.running and not watched and not self._too_much_unread():
-                self._arm(READ_WRITE if self.unsent else READ)
+                self._arm(READ_WRITE if self._queue.size else READ)
 
     def _too_much_unread(self) -> bool:
         """Whether to stop reading a body that its application does not read: back-pressure."""
@@ -138,7 +138,7 @@ class Connection(Transport):
             if self.running == 0:
                 self._close()
             return
-        if self.unsent:
+        if self._queue.size:
             self._arm(WRITE if self.eof else READ_WRITE)
             return
         codec = self.codec
@@ -194,7 +194,7 @@ class Connection(Transport):
             with self.lock:
                 if body.is_waited_for:
                     self.codec.body_wanted()
-                if self.unsent or self.codec.output:
+                if self._queue.size or self.codec.output:
                     self._flush()
                 if body.is_waited_for and not (self.eof or self.broken):
                     self._receive_here()
@@ -207,7 +207,7 @@ class Connection(Transport):
                     self._fail_late_body(body, timeout)
                     return
                 own = self._begin_to_wait(self.codec.multiplexes)
-                events = READ_WRITE if self.unsent else READ
+                events = READ_WRITE if self._queue.size else READ
             ready = wait_for(self._fd, events, timeout, own)
             with self.lock:
                 self._end_of_wait(own)
@@ -229,8 +229,8 @@ class Connection(Transport):
             self._check(request)
             self.codec.send_body(request, chunk)
             self._flush()
-            if self.unsent <= self._server.config.write_buffer_bytes:
-                if self.unsent and self.armed:
+            if self._queue.size <= self._server.config.write_buffer_bytes:
+                if self._queue.size and self.armed:
                     self._arm(READ_WRITE)
                 return
         self._wait_to_write(request)
@@ -285,7 +285,7 @@ class Connection(Transport):
             with self.lock:
                 self._flush()
                 self._check(request)
-                if self.unsent <= config.write_buffer_bytes:
+                if self._queue.size <= config.write_buffer_bytes:
                     return
                 own = self._begin_to_wait(self.codec.multiplexes)
                 events = WRITE if self.eof else READ_WRITE
@@ -323,7 +323,7 @@ class Connection(Transport):
     def close_if_idle(self) -> None:
         """Close a kept connection on which nothing goes on; the server is stopping."""
         with self.lock:
-            if self.armed and not self.unsent:
+            if self.armed and not self._queue.size:
                 self._settle()
 
     def _finish_connection(self) -> None:

@@ -17,12 +17,12 @@ _WIDE_TICKS = 50  # how long the gate stays wide after a long request
 
 
 class Gate:
-    """The ticker decides, with ``tick``; a worker passes ``enter`` before each poll."""
+    """The ticker decides, with ``tick``; while it is ``narrow`` a worker asks before each poll."""
 
-    __slots__ = ("_changed", "_leader", "_narrow", "_possible", "_wide_until")
+    __slots__ = ("_changed", "_leader", "_possible", "_wide_until", "narrow")
 
     def __init__(self, threads: int) -> None:
-        self._narrow = False
+        self.narrow = False
         self._leader = 0  # the thread that goes on polling while the gate is narrow
         self._changed = threading.Condition()
         self._wide_until = 0
@@ -31,14 +31,14 @@ class Gate:
 
     def enter(self) -> None:
         """Wait until this thread may poll."""
-        if not self._narrow:
+        if not self.narrow:
             return
         thread = threading.get_ident()
         if self._leader != thread:
             with self._changed:
-                while self._narrow and self._leader not in (0, thread):
+                while self.narrow and self._leader not in (0, thread):
                     self._changed.wait()
-                if self._narrow:
+                if self.narrow:
                     self._leader = thread
 
     def tick(self, tick: int, answered: int, long_running: bool) -> None:
@@ -48,12 +48,12 @@ class Gate:
         if answered < NARROW_ABOVE or tick < self._wide_until:
             self.open()
         elif self._possible:
-            self._narrow = True
+            self.narrow = True
 
     def open(self) -> None:
         """Let every thread pass."""
-        if self._narrow:
+        if self.narrow:
             with self._changed:
-                self._narrow = False
+                self.narrow = False
                 self._leader = 0
                 self._changed.notify_all()

@@ -14,7 +14,7 @@ import os
 import socket
 from collections.abc import MutableMapping, Sequence
 
-from gateways.core.addresses import Address, Kind, cannot_listen, parse_address
+from gateways.core.addresses import Address, Kind, cannot_listen, parse_address, split_protocol
 from gateways.core.descriptors import (
     describe_descriptor,
     duplicate,
@@ -62,7 +62,7 @@ _HOW_TO_LISTEN = (
 class Listener:
     """A non-blocking listening socket and, if we made one, its file."""
 
-    __slots__ = ("_file", "_identity", "_pid", "address", "is_unix", "socket")
+    __slots__ = ("_file", "_identity", "_pid", "address", "is_unix", "protocol", "socket")
 
     def __init__(
         self,
@@ -73,6 +73,7 @@ class Listener:
     ) -> None:
         self.socket = sock
         self.address = address  # for logs
+        self.protocol = "fcgi"  # what is spoken on it, or auto[...]
         self.is_unix = sock.family == socket.AF_UNIX
         # Absolute, because the process may change its directory before it closes the socket.
         self._file = None if file is None else os.path.abspath(file)
@@ -96,18 +97,26 @@ class Listener:
 
 
 def open_listeners(
-    bind: Sequence[str], backlog: int, *, environ: MutableMapping[str, str] = os.environ
+    bind: Sequence[str],
+    backlog: int,
+    *,
+    protocol: str = "fcgi",
+    environ: MutableMapping[str, str] = os.environ,
 ) -> list[Listener]:
     """Open every address of ``bind``, or what the parent process passed if there is none.
 
     That is systemd's sockets (their variables are removed from ``environ``), else the listening
-    socket on descriptor 0. Raises ConfigError, with nothing left open.
+    socket on descriptor 0. An address may name its protocol (``http:127.0.0.1:8000``); the others
+    speak ``protocol``. Raises ConfigError, with nothing left open.
     """
-    addresses = [parse_address(text) for text in bind] if bind else _passed_addresses(environ)
+    texts = [split_protocol(text, protocol) for text in bind]
+    addresses = [parse_address(text) for _, text in texts] or _passed_addresses(environ)
+    protocols = [name for name, _ in texts] or [protocol] * len(addresses)
     listeners: list[Listener] = []
     try:
-        for address in addresses:
+        for address, spoken in zip(addresses, protocols, strict=True):
             listeners.append(_open(address, backlog))
+            listeners[-1].protocol = spoken
     except BaseException:
         for listener in listeners:
             listener.close()

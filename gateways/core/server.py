@@ -80,7 +80,7 @@ class Server:
         ]
         self.handlers: dict[int, Connection | Acceptor] = {}
         self._connections: set[Connection] = set()
-        self._ready: collections.deque[tuple[Connection, Request]] = collections.deque()
+        self.ready: collections.deque[tuple[Connection, Request]] = collections.deque()
         self._workers: list[Worker] = []
         self._alone: Worker | None = None
         self._accept_lock = threading.Lock()
@@ -226,23 +226,16 @@ class Server:
     def enqueue(self, connection: Connection, requests: list[Request]) -> None:
         """Put requests on the ready list (see ``Host``); beyond its limit they are refused."""
         for request in requests:
-            if len(self._ready) >= self.config.max_queued_requests and request.refusal is None:
+            if len(self.ready) >= self.config.max_queued_requests and request.refusal is None:
                 request.refusal = LimitExceeded(
-                    f"{len(self._ready)} requests wait for a thread, "
+                    f"{len(self.ready)} requests wait for a thread, "
                     f"as many as max_queued_requests allows",
                     503,
                 )
-                self._ready.appendleft((connection, request))
+                self.ready.appendleft((connection, request))
             else:
-                self._ready.append((connection, request))
+                self.ready.append((connection, request))
             self.poller.wake()
-
-    def take_ready(self) -> tuple[Connection, Request] | None:
-        """The oldest request that waits for a thread (see ``WorkerHost``)."""
-        try:
-            return self._ready.popleft() if self._ready else None
-        except IndexError:
-            return None  # another thread was quicker
 
     def pause_accepting(self, reason: str) -> None:
         """Leave new connections in the backlog for a while (see ``AcceptHost``)."""

@@ -7,6 +7,7 @@ several requests, goes to the ready list, and a follower is woken for each.
 
 from __future__ import annotations
 
+import collections
 import logging
 import threading
 from collections.abc import Callable
@@ -31,10 +32,8 @@ class WorkerHost(Protocol):
     gate: Gate
     stopping: bool
     handlers: dict[int, Connection | Acceptor]
+    ready: collections.deque[tuple[Connection, Request]]
     run_request: Callable[[Connection, Request], None]
-
-    def take_ready(self) -> tuple[Connection, Request] | None:
-        """The oldest request that waits for a thread."""
 
     def enqueue(self, connection: Connection, requests: list[Request]) -> None:
         """Have other threads run these."""
@@ -81,11 +80,15 @@ class Worker:
     def step(self, timeout: float | None) -> None:
         """Wait up to ``timeout`` seconds for something to do, and do it."""
         server = self._server
-        ready = server.take_ready()
-        if ready is not None:
-            self._serve(ready[0], ready[1])
+        if server.ready:
+            try:
+                connection, request = server.ready.popleft()
+            except IndexError:
+                return  # another thread was quicker
+            self._serve(connection, request)
             return
-        server.gate.enter()
+        if server.gate.narrow:
+            server.gate.enter()
         event = server.poller.wait(timeout)
         if event is None:
             return
@@ -93,14 +96,14 @@ class Worker:
         if handler is None:
             return  # it was closed by another thread in the meantime
         if isinstance(handler, Connection):
-            connection: Connection | None = handler
+            accepted: Connection | None = handler
             requests = handler.on_event(event[1])
         else:
-            connection, requests = handler.accept()
-        if connection is not None and requests:
+            accepted, requests = handler.accept()
+        if accepted is not None and requests:
             if len(requests) > 1:
-                server.enqueue(connection, requests[1:])
-            self._serve(connection, requests[0])
+                server.enqueue(accepted, requests[1:])
+            self._serve(accepted, requests[0])
 
     def _serve(self, connection: Connection, request: Request) -> None:
         """Run one request to its end."""

@@ -10,6 +10,7 @@ from gateways.protocols.base import Buffer, Headers, Request
 from gateways.protocols.fastcgi_state import FastCGIRequest, Receiving, Sending
 from gateways.protocols.head import status_head
 from gateways.protocols.records import (
+    COPY_BELOW,
     FCGI_STDERR,
     FCGI_STDOUT,
     pack_lines,
@@ -56,7 +57,7 @@ class FastCGIResponses:
         """Append STDOUT records; without a head, ``chunk`` is CGI output as it stands."""
         own = self._own(request)
         if own.sending is Sending.HEAD:
-            if len(chunk) < 16384 and not own.errors_held:
+            if len(chunk) <= COPY_BELOW and not own.errors_held:
                 chunk = own.head + chunk
             else:
                 pack_stream(FCGI_STDOUT, own.id, own.head, self.output)

@@ -55,7 +55,7 @@ _PADDING = bytes(8)
 # A full record of this size needs no padding, so a long body is cut without copying it.
 _LONGEST_ALIGNED = FCGI_MAX_LENGTH & ~7
 # Up to here one copy into a record is cheaper than handing the kernel three buffers.
-_COPY_BELOW = 16384
+COPY_BELOW = 16384
 
 
 def pack_record(record_type: int, request_id: int, content: bytes = b"") -> bytes:
@@ -72,7 +72,7 @@ def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer
     An empty record would end the stream: that is ``pack_record`` with no content.
     """
     length = len(data)
-    if 0 < length <= _COPY_BELOW:
+    if 0 < length <= COPY_BELOW:
         out.append(pack_record(record_type, request_id, data))
         return
     view = memoryview(data)

@@ -35,12 +35,15 @@ _HOP_BY_HOP = frozenset(
 _ORDINARY = 0
 _CONTENT_LENGTH = 1
 
+_statuses: set[str] = set()  # that have passed the check
 _kinds: dict[str, int] = {}
 _MAX_KINDS = 1024  # an application that makes names up must not fill the memory
 
 
 def check_status(status: Any) -> None:
     """Raise ApplicationError unless ``status`` is like "200 OK"."""
+    if type(status) is str and status in _statuses:
+        return
     if not isinstance(status, str):
         raise ApplicationError(
             f"the status must be a str such as '200 OK', not {type(status).__name__}"
@@ -52,6 +55,8 @@ def check_status(status: Any) -> None:
         )
     if status[0] == "1":
         raise ApplicationError(f"the status {status!r} is not final; WSGI has no way to send it")
+    if len(_statuses) < _MAX_KINDS:
+        _statuses.add(status)
 
 
 def check_headers(headers: Any) -> int | None:

@@ -100,7 +100,7 @@ def test_a_slow_request_among_many_quick_ones_keeps_nobody_waiting(
         gate = served.server.gate
         with served.connect() as quick, served.connect() as slow:
             number = 0
-            while not gate._narrow:
+            while not gate.narrow:
                 number += 1
                 quick.send(request(1, GET))
                 quick.replies(number)

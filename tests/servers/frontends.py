@@ -24,7 +24,7 @@ APACHE_PACKAGE = "apache2"
 LIGHTTPD_PACKAGE = "lighttpd"
 
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
-FASTCGI_PARAMS = Path("/etc/nginx/fastcgi_params")
+NGINX_PARAMS = [Path("/etc/nginx") / f"{name}_params" for name in ("fastcgi", "scgi", "uwsgi")]
 
 
 @contextlib.contextmanager
@@ -37,10 +37,11 @@ def nginx(
     (root / "conf.d").mkdir(parents=True)
     (root / "htdocs").mkdir()
     (root / "conf.d" / "options.conf").write_text(options)
-    # "include fastcgi_params" looks beside nginx.conf: the distribution's file must be there.
-    if not FASTCGI_PARAMS.exists():
-        missing(str(FASTCGI_PARAMS), NGINX_PACKAGE)
-    (root / "fastcgi_params").symlink_to(FASTCGI_PARAMS)
+    # "include fastcgi_params" looks beside nginx.conf: the distribution's files must be there.
+    for params in NGINX_PARAMS:
+        if not params.exists():
+            missing(str(params), NGINX_PACKAGE)
+        (root / params.name).symlink_to(params)
     contrib = CONTRIB / "nginx"
     (root / "nginx.conf").write_text(fill(contrib / "nginx.conf", ROOT=root))
     user = f"user {WEB_SERVER_USER}; " if WEB_SERVER_USER else ""

@@ -192,10 +192,12 @@ def gateway(
     *options: str,
     app: str = "flaskapp:app",
     name: str = "app",
+    protocol: str = "fcgi",
 ) -> Iterator[tuple[Server, str]]:
-    """``gateways fcgi`` on the Unix socket NAME.sock; ends by SIGTERM, which must give status 0."""
+    """``gateways PROTOCOL`` on the Unix socket NAME.sock; ends by SIGTERM, which must give status 0."""
     address = str(directory / f"{name}.sock")
-    server = Server(_gateways(f"unix:{address}?mode=666", options, app), directory / f"{name}.log")
+    command = _gateways(protocol, f"unix:{address}?mode=666", options, app)
+    server = Server(command, directory / f"{name}.log")
     with _ends_well(server):
         server.wait_until_accepting(address)
         yield server, address
@@ -207,17 +209,20 @@ def gateway_on_tcp(
     *options: str,
     app: str = "flaskapp:app",
     name: str = "app-tcp",
+    protocol: str = "fcgi",
 ) -> Iterator[tuple[Server, int]]:
-    """``gateways fcgi`` on a TCP port; ends by SIGTERM, which must give status 0."""
+    """``gateways PROTOCOL`` on a TCP port; ends by SIGTERM, which must give status 0."""
     server, port = started_on_a_free_port(
-        lambda port: Server(_gateways(f"127.0.0.1:{port}", options, app), directory / f"{name}.log")
+        lambda port: Server(
+            _gateways(protocol, f"127.0.0.1:{port}", options, app), directory / f"{name}.log"
+        )
     )
     with _ends_well(server):
         yield server, port
 
 
-def _gateways(bind: str, options: Sequence[str], app: str) -> list[str]:
-    command = [sys.executable, "-m", "gateways", "fcgi", "--bind", bind]
+def _gateways(protocol: str, bind: str, options: Sequence[str], app: str) -> list[str]:
+    command = [sys.executable, "-m", "gateways", protocol, "--bind", bind]
     return [*command, "--pythonpath", str(HERE), *options, app]
 
 

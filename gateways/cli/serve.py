@@ -1,4 +1,4 @@
-"""``gateways fcgi``: serve an application over FastCGI in this process.
+"""``gateways serve`` and its short forms ``fcgi``, ``uwsgi``, ``scgi``, ``http``: in this process.
 
 What can be wrong is found before anything is bound, in the order in which it is cheap to find: the
 options, the directories, the application; then the addresses. The exit status says which.
@@ -30,35 +30,52 @@ logger = logging.getLogger("gateways.cli")
 _WHICH = """\
 Which application? Name it as a module or as a file, for example:
 
-  gateways fcgi --bind /run/app.sock myapp:app
-  gateways fcgi --bind 127.0.0.1:9000 "myapp:create_app()"
-  gateways fcgi --bind /run/app.sock path/to/app.wsgi
+  gateways {name} --bind /run/app.sock myapp:app
+  gateways {name} --bind 127.0.0.1:9000 "myapp:create_app()"
+  gateways {name} --bind /run/app.sock path/to/app.wsgi
 
-Then point the web server's FastCGI module at that address. `gateways fcgi --help` says more."""
+Then point the web server at that address. `gateways {name} --help` says more."""
 
 
-@click.command(short_help="Serve an application over FastCGI.")
-@click.argument("application", required=False, metavar="APPLICATION")
-@config_options
-@click.pass_context
-def fcgi(context: click.Context, /, application: str | None, **values: Any) -> None:
-    """Serve APPLICATION over FastCGI, until SIGTERM or SIGINT.
+_DESCRIPTION = """{what}, until SIGTERM or SIGINT.
 
-    APPLICATION is one of
+APPLICATION is one of
 
-    \b
-      module:name              a WSGI callable in a module (dots allowed in both)
-      "module:factory('x')"    what a factory returns, called with these literals
-      package.module           its 'application', or else its 'app'
-      path/to/file.wsgi        the same of a file (.py, .wsgi, .fcgi);
-                               :name or ":factory()" may follow
+\b
+  module:name              a WSGI callable in a module (dots allowed in both)
+  "module:factory('x')"    what a factory returns, called with these literals
+  package.module           its 'application', or else its 'app'
+  path/to/file.wsgi        the same of a file (.py, .wsgi, .fcgi);
+                           :name or ":factory()" may follow
 
-    BYTES may be given as 64k, 10m or 1g. The exit status is 2 for a wrong option or address, and
-    3 if the application cannot be loaded.
-    """
-    if application is None:
-        raise click.UsageError(_WHICH, context)
-    context.exit(serve(application, values))
+BYTES may be given as 64k, 10m or 1g. The exit status is 2 for a wrong option or address, and
+3 if the application cannot be loaded."""
+
+
+def _command(name: str, what: str, protocol: str | None) -> click.Command:
+    """A command that serves; with a ``protocol`` of its own it has no --protocol."""
+
+    @click.argument("application", required=False, metavar="APPLICATION")
+    @config_options(without=() if protocol is None else ("protocol",))
+    @click.pass_context
+    def command(context: click.Context, /, application: str | None, **values: Any) -> None:
+        if application is None:
+            raise click.UsageError(_WHICH.format(name=name), context)
+        if protocol is not None:
+            values["protocol"] = protocol
+        context.exit(serve(application, values))
+
+    short = what.partition(",")[0] + "."
+    return click.command(name, help=_DESCRIPTION.format(what=what), short_help=short)(command)
+
+
+COMMANDS = [
+    _command("serve", "Serve APPLICATION over the protocols that the addresses name", None),
+    _command("fcgi", "Serve APPLICATION over FastCGI", "fcgi"),
+    _command("uwsgi", "Serve APPLICATION over the uwsgi protocol", "uwsgi"),
+    _command("scgi", "Serve APPLICATION over SCGI", "scgi"),
+    _command("http", "Serve APPLICATION over HTTP/1.1", "http"),
+]
 
 
 def serve(reference: str, values: dict[str, Any]) -> int:
@@ -120,7 +137,7 @@ def run_server(application: Application, config: Config) -> int:
     from gateways.core.server import Server
     from gateways.process.single import SingleProcess
 
-    listeners = open_listeners(config.bind, config.backlog)
+    listeners = open_listeners(config.bind, config.backlog, protocol=config.protocol)
     restart = SingleProcess(Server(application, listeners, config)).run()
     return exit_status(restart=restart)
 
