@@ -5,11 +5,7 @@ A codec's module is imported when a listener needs it, so that a FastCGI server 
 
 from __future__ import annotations
 
-import ipaddress
-import socket
-import time
 from collections.abc import Iterable
-from email.utils import formatdate
 
 from gateways.config import Config
 from gateways.core.addresses import auto_protocols
