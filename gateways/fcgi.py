@@ -7,28 +7,21 @@ here. ``authorizer`` makes a FastCGI authorizer of a function.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import os
 import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from gateways.config import Config
 from gateways.core.cgi import is_cgi, serve_cgi
 from gateways.core.connection import Connection
 from gateways.core.listener import (
     Listener,
     describe_descriptor,
     listening_socket_on,
-    open_listeners,
     reopen_standard_descriptors,
-    tcp_listener,
-    unix_listener,
 )
-from gateways.core.server import Server
-from gateways.errors import ClientDisconnected, ConfigError, ProtocolError
-from gateways.process.single import SingleProcess
+from gateways.errors import ClientDisconnected, ProtocolError
 from gateways.protocols.base import Request as WireRequest
 from gateways.protocols.fastcgi_state import ROLE_NAMES, FastCGIRequest
 from gateways.protocols.records import (
@@ -38,6 +31,7 @@ from gateways.protocols.records import (
     FCGI_REQUEST_COMPLETE,
     FCGI_RESPONDER,
 )
+from gateways.scripting import ScriptServer
 from gateways.version import __version__
 from gateways.wsgi.body import EMPTY_BODY
 from gateways.wsgi.environ import Environ
@@ -112,7 +106,7 @@ class Request:
         return self._request.aborted
 
 
-class WSGIServer:
+class WSGIServer(ScriptServer):
     """A FastCGI server for one WSGI application, with the signature of flup 1.0.3.
 
     ``environ`` is added to every request's environ. ``multithreaded=False`` runs one request at a
@@ -147,37 +141,23 @@ class WSGIServer:
         forceCGI: bool = False,
         **kw: Any,
     ) -> None:
-        if bindAddress is not None and not isinstance(bindAddress, (str, tuple)):
-            raise ConfigError(f"bindAddress is a path, (host, port) or None, not {bindAddress!r}")
-        self.application = application
-        self.environ = {} if environ is None else environ
-        self.multithreaded = multithreaded
-        self.multiprocess = multiprocess
         self.multiplexed = multiplexed
-        self.debug = debug
         self.roles = tuple(roles)
         self.forceCGI = forceCGI
-        self._bind_address = bindAddress
-        self._umask = umask
-        self._config = self._make_config(kw)
-        self._process: SingleProcess | None = None
-        self._server: Server | None = None
-
-    def _make_config(self, kw: dict[str, Any]) -> Config:
-        known = {field.name for field in dataclasses.fields(Config)}
-        options = {name: value for name, value in kw.items() if name in known}
-        ignored = ("minSpare", "maxSpare", "maxThreads", "jobClass", "jobArgs")
-        unknown = sorted(set(kw) - known - set(ignored))
-        if unknown:
-            raise TypeError(f"WSGIServer has no argument {', '.join(unknown)}")
-        if "threads" not in options and "maxThreads" in kw:
-            options["threads"] = max(1, min(int(kw["maxThreads"]), 256))
-        if not self.multithreaded:
-            options["threads"] = 1
         # Of a number that is no role Config says that it is none.
         names = tuple(ROLE_NAMES.get(role, str(role)).lower() for role in self.roles)
-        own = {"multiplex": self.multiplexed, "debug": self.debug, "roles": names}
-        return Config(**{**own, **options})
+        own = {"multiplex": multiplexed, "roles": names}
+        super().__init__(
+            application,
+            environ,
+            multithreaded,
+            multiprocess,
+            bindAddress,
+            umask,
+            debug,
+            own,
+            kw,
+        )
 
     def run(self) -> bool:
         """Serve until a signal ends it; True if that was SIGHUP, which asks for a restart.
@@ -187,53 +167,21 @@ class WSGIServer:
         """
         reopen_standard_descriptors()
         listeners = self._listeners()
-        environ = {**self.environ, "wsgi.multiprocess": self.multiprocess}
         if not listeners:
             serve_cgi(self.application, self._config, self.environ, self._respond)
             sys.exit(0)
         own = type(self)
         handles = own.handler is not WSGIServer.handler or own.error is not WSGIServer.error
-        try:
-            self._server = Server(
-                self.application,
-                listeners,
-                self._config,
-                environ=environ,
-                run_request=self._run_request if handles else None,
-            )
-        except BaseException:
-            for listener in listeners:
-                listener.close()
-            raise
-        self._process = SingleProcess(self._server)
-        return self._process.run()
-
-    def stop(self) -> None:
-        """Have ``run`` finish what is running and return; any thread may call it."""
-        if self._process is not None:
-            self._process.stop()
-
-    def __enter__(self) -> WSGIServer:
-        return self
-
-    def __exit__(self, *exc_info: object) -> None:
-        self.stop()
+        return self._serve(listeners, self._run_request if handles else None)
 
     def _listeners(self) -> list[Listener]:
         """Where to listen; empty if this is one CGI request."""
-        backlog = self._config.backlog
-        address = self._bind_address
-        if isinstance(address, str) and address.startswith("unix:"):
-            return open_listeners((address,), backlog)  # with its mode, user and group
-        if isinstance(address, str):
-            return [unix_listener(address, backlog, umask=self._umask)]
-        if address is not None:
-            return [tcp_listener(address[0], int(address[1]), backlog)]
-        if self._config.bind:
-            return open_listeners(self._config.bind, backlog)
+        addressed = self._addressed_listeners()
+        if addressed:
+            return addressed
         forced = self.forceCGI or os.environ.get("FCGI_FORCE_CGI", "").lower().startswith("y")
         if not forced and (listening_socket_on(0) or "LISTEN_FDS" in os.environ):
-            return open_listeners((), backlog)
+            return self._open(())
         if forced or is_cgi():
             return []
         raise SystemExit(_how_to_run())

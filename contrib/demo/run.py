@@ -22,44 +22,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
-from gateways.protocols.records import (
-    BEGIN_REQUEST,
-    FCGI_BEGIN_REQUEST,
-    FCGI_END_REQUEST,
-    FCGI_PARAMS,
-    FCGI_RESPONDER,
-    FCGI_STDERR,
-    FCGI_STDIN,
-    FCGI_STDOUT,
-    HEADER,
-    pack_record,
-)
-from gateways.protocols.variables import encode_pairs, iter_pairs
+from gateways.client import Client
 
 HERE = Path(__file__).resolve().parent
 NGINX_FILES = HERE.parent / "nginx"
 FASTCGI_PARAMS = Path("/etc/nginx/fastcgi_params")
 FIRST_PORT = 8000
 DEADLINE_SECONDS = 10.0
-
-NAMES = {
-    FCGI_BEGIN_REQUEST: "BEGIN_REQUEST",
-    FCGI_PARAMS: "PARAMS",
-    FCGI_STDIN: "STDIN",
-    FCGI_STDOUT: "STDOUT",
-    FCGI_STDERR: "STDERR",
-    FCGI_END_REQUEST: "END_REQUEST",
-}
-VARIABLES = {
-    "REQUEST_METHOD": "GET",
-    "REQUEST_URI": "/hello?name=you",
-    "SCRIPT_NAME": "",
-    "PATH_INFO": "/hello",
-    "QUERY_STRING": "name=you",
-    "SERVER_NAME": "localhost",
-    "SERVER_PORT": "80",
-    "SERVER_PROTOCOL": "HTTP/1.1",
-}
 
 
 class StartError(Exception):
@@ -117,40 +86,11 @@ def nginx_command(nginx: str, directory: Path, port: int, backend: str) -> list[
     return [nginx, "-c", str(directory / "nginx.conf"), "-e", log, "-g", "daemon off;"]
 
 
-def show(arrow: str, data: bytes) -> None:
-    """Print the records in ``data``."""
-    while data:
-        _, kind, number, length, padding = HEADER.unpack_from(data)
-        content = data[HEADER.size : HEADER.size + length]
-        data = data[HEADER.size + length + padding :]
-        print(f"{arrow} {NAMES.get(kind, kind)}, request {number}, {length} bytes")
-        if kind == FCGI_PARAMS:
-            lines = [f"{name} = {value}" for name, value in iter_pairs(content)]
-        elif kind in (FCGI_STDOUT, FCGI_STDERR):
-            lines = content.decode(errors="replace").splitlines()
-        else:
-            lines = [content.hex(" ")] if content else []
-        for line in lines:
-            print(f"      {line}")
-
-
 def exchange(path: str) -> None:
     """Send one request to the server, and show every record of both directions."""
-    request = (
-        pack_record(FCGI_BEGIN_REQUEST, 1, BEGIN_REQUEST.pack(FCGI_RESPONDER, 0))
-        + pack_record(FCGI_PARAMS, 1, encode_pairs(VARIABLES.items()))
-        + pack_record(FCGI_PARAMS, 1)
-        + pack_record(FCGI_STDIN, 1)
-    )
-    show("-->", request)
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(DEADLINE_SECONDS)
-        connection.connect(path)
-        connection.sendall(request)
-        answer = b""
-        while piece := connection.recv(65536):
-            answer += piece
-    show("<--", answer)
+    with Client(f"fcgi:{path}", keep=False, timeout=DEADLINE_SECONDS, trace=print) as client:
+        for _ in client.request("/hello?name=you"):
+            pass  # the trace shows it
 
 
 def find_nginx() -> str | None:

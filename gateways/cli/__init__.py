@@ -9,6 +9,8 @@ import importlib.util
 
 import click
 
+from gateways.cli.cgi import cgi
+from gateways.cli.request import request
 from gateways.cli.serve import COMMANDS
 from gateways.version import __version__
 
@@ -42,5 +44,5 @@ def main() -> None:
     """Serve a Python WSGI application behind any web server."""
 
 
-for _command in COMMANDS:
+for _command in (*COMMANDS, cgi, request):
     main.add_command(_command)

@@ -50,12 +50,14 @@ def flag(name: str) -> str:
     return "--" + bare.replace("_", "-")
 
 
-def config_options(without: typing.Container[str] = ()) -> typing.Callable[[Command], Command]:
-    """Decorator: an option for each field of Config, in their order, but for those ``without``."""
+def config_options(
+    *, only: typing.Container[str] = FIELDS, without: typing.Container[str] = ()
+) -> typing.Callable[[Command], Command]:
+    """Decorator: an option for each field of Config in ``only`` and not in ``without``."""
 
     def add(command: Command) -> Command:
         for name in reversed(FIELDS):
-            if name not in without:
+            if name in only and name not in without:
                 command = click.option(name, *_declarations(name), **_settings(name))(command)
         return command
 

@@ -78,7 +78,7 @@ class Acceptor:
                 logger.warning("%s: connection refused: %s", self.listener.address, reason)
                 os.close(fd)
                 return None, []
-        connection = Connection(self._server, fd, address, self._new_codec)
+        connection = Connection(self._server, fd, address, self._new_codec, self.listener.protocol)
         if not self._server.adopt(connection, fd):
             self._server.pause_accepting(
                 "as many connections are open as --max-connections allows; "

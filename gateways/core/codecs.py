@@ -5,7 +5,9 @@ A codec's module is imported when a listener needs it, so that a FastCGI server 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import ipaddress
+import time
+from collections.abc import Callable, Iterable
 
 from gateways.config import Config
 from gateways.core.addresses import auto_protocols
@@ -20,11 +22,19 @@ from gateways.protocols.records import FCGI_MAX_CONNS, FCGI_MAX_REQS, FCGI_MPXS_
 class Codecs:
     """The codecs of one server, with its limits.
 
-    ``roles`` are the FastCGI roles that the application itself asks for, if it does.
+    ``roles`` are the FastCGI roles that the application itself asks for, if it does;
+    ``draining`` says whether the server is about to stop.
     """
 
-    def __init__(self, config: Config, roles: Iterable[str] | None, max_connections: int) -> None:
+    def __init__(
+        self,
+        config: Config,
+        roles: Iterable[str] | None,
+        max_connections: int,
+        draining: Callable[[], bool],
+    ) -> None:
         self._config = config
+        self._draining = draining
         max_active = config.threads + config.max_queued_requests
         self._fastcgi = FastCGISettings(
             values={
@@ -46,15 +56,107 @@ class Codecs:
         allowed = auto_protocols(listener.protocol)
         if allowed is None:
             return self._fixed(listener.protocol, listener)
-        raise ConfigError("auto is not there yet")
+        from gateways.protocols.auto import Auto
+
+        factories = {name: self._fixed(name, listener) for name in allowed}
+        return lambda new_body, address: Auto(new_body, address, factories)
 
     def _fixed(self, protocol: str, listener: Listener) -> CodecFactory:
-        if protocol == "fcgi":
-            return self._new_fastcgi
-        raise ConfigError(f"no such protocol: {protocol!r}")
+        makers = {
+            "fcgi": self._fastcgi_factory,
+            "uwsgi": self._uwsgi_factory,
+            "scgi": self._scgi_factory,
+            "http": self._http_factory,
+        }
+        if protocol not in makers:
+            known = ", ".join(makers)
+            raise ConfigError(f"no such protocol: {protocol!r}; there are {known} and auto")
+        return makers[protocol](listener)
+
+    def _fastcgi_factory(self, listener: Listener) -> CodecFactory:
+        return self._new_fastcgi
 
     def _new_fastcgi(self, new_body: NewBody, address: object) -> Codec:
         return FastCGI(new_body, self._fastcgi)
+
+    def _uwsgi_factory(self, listener: Listener) -> CodecFactory:
+        from gateways.protocols.uwsgi import Uwsgi
+
+        settings = self._fastcgi
+        return lambda new_body, address: Uwsgi(new_body, settings)
+
+    def _scgi_factory(self, listener: Listener) -> CodecFactory:
+        from gateways.protocols.scgi import Scgi
+
+        settings = self._fastcgi
+        return lambda new_body, address: Scgi(new_body, settings)
+
+    def _http_factory(self, listener: Listener) -> CodecFactory:
+        from gateways.protocols.http import HTTP, HTTPSettings, require_httptools
+
+        require_httptools()
+        config = self._config
+        settings = HTTPSettings(
+            server_address=listener.socket.getsockname(),
+            date=_Date().now,
+            trusted=trusted_proxies(config.forwarded_allow_ips),
+            draining=self._draining,
+            max_head_bytes=config.max_variables_bytes,
+            max_fields=config.max_variables,
+            max_body_bytes=config.max_body_bytes,
+            body_memory_bytes=config.body_memory_bytes,
+            max_requests=config.max_requests_per_connection,
+        )
+        return lambda new_body, address: HTTP(new_body, settings, peer_address=address)
+
+
+class _Date:
+    """The Date field of HTTP (RFC 9110, section 5.6.7), formatted once a second."""
+
+    def __init__(self) -> None:
+        self._second = 0
+        self._text = ""
+
+    def now(self) -> str:
+        second = int(time.time())
+        if second != self._second:
+            from email.utils import formatdate
+
+            self._text = formatdate(second, usegmt=True)
+            self._second = second
+        return self._text
+
+
+def trusted_proxies(allowed: Iterable[str]) -> Callable[[str], bool]:
+    """Whether an address is that of a proxy that may tell who its client is; "" is a Unix peer.
+
+    Each of ``allowed`` may be several, with commas between them. Raises ConfigError.
+    """
+    entries = [entry.strip() for text in allowed for entry in text.split(",") if entry.strip()]
+    everybody = "*" in entries
+    unix = everybody or "unix" in entries
+    try:
+        networks = [
+            ipaddress.ip_network(entry, strict=False)
+            for entry in entries
+            if entry not in ("*", "unix")
+        ]
+    except ValueError as error:
+        raise ConfigError(f"--forwarded-allow-ips: {error}; or give unix, or *") from None
+
+    def trusted(address: str) -> bool:
+        if not address:
+            return unix
+        if everybody:
+            return True
+        try:
+            peer = ipaddress.ip_address(address.partition("%")[0])
+        except ValueError:
+            return False
+        mapped = getattr(peer, "ipv4_mapped", None)
+        return any((mapped or peer) in network for network in networks)
+
+    return trusted
 
 
 def _role_numbers(names: Iterable[str]) -> frozenset[int]:

@@ -27,6 +27,7 @@ from gateways.core.poller import READ, READ_WRITE, WRITE, Poller, wait_for
 from gateways.core.transport import Transport
 from gateways.errors import ClientDisconnected, ProtocolError
 from gateways.protocols.base import Codec, CodecFactory, Headers, Phase, Request
+from gateways.protocols.detect import FIRST_BYTES, mismatch
 from gateways.wsgi.body import Body
 
 logger = logging.getLogger("gateways.connection")
@@ -54,11 +55,30 @@ class Host(Protocol):
 class Connection(Transport):
     """A transport connection and what runs on it; it is the runner's ``Channel``."""
 
-    __slots__ = ("_body", "_server", "codec", "head_seen", "head_since", "running")
+    __slots__ = (
+        "_body",
+        "_plausible",
+        "_protocol",
+        "_server",
+        "codec",
+        "head_seen",
+        "head_since",
+        "running",
+    )
 
-    def __init__(self, server: Host, fd: int, address: object, new_codec: CodecFactory) -> None:
+    def __init__(
+        self,
+        server: Host,
+        fd: int,
+        address: object,
+        new_codec: CodecFactory,
+        protocol: str = "fcgi",
+    ) -> None:
         super().__init__(fd, address, server.poller, server.clock)
         self._server = server
+        self._protocol = protocol
+        # What the first byte may be, until it has come; None where the codec finds out.
+        self._plausible = FIRST_BYTES.get(protocol)
         self._body: Body | None = None  # of the request begun last
         self.codec: Codec = new_codec(self.new_body, address)
         self.running = 0  # requests handed out and not ended
@@ -73,10 +93,14 @@ class Connection(Transport):
             if not self.armed or self.closed:
                 return _NOTHING  # the event of an earlier owner of this descriptor
             self.armed = 0
-            if self._queue.size:
-                self._flush()
-            requests = self._receive() if events & ~WRITE else _NOTHING
-            self._settle()
+            try:
+                if self._queue.size:
+                    self._flush()
+                requests = self._receive() if events & ~WRITE else _NOTHING
+                self._settle()
+            except Exception:
+                self._give_up()
+                raise
             if self._waiting:
                 self._wake_waiting()
             return requests
@@ -84,22 +108,33 @@ class Connection(Transport):
     def on_accept(self) -> list[Request]:
         """Read at once: a web server has sent its request by the time it is accepted."""
         with self.lock:
-            requests = self._receive()
-            self._settle()
+            try:
+                requests = self._receive()
+                self._settle()
+            except Exception:
+                self._give_up()
+                raise
             return requests
 
+    def _give_up(self) -> None:
+        """Close, if need be when the last request has ended: nobody is left waiting."""
+        self._break()
+        self._settle()
+
     def watch(self) -> None:
-        """Have the poller watch while a request runs for long: for a peer that leaves, an abort or
-        a second request, and for what is still to be sent."""
+        """Have the poller watch while a request runs for long, for a peer that leaves or aborts."""
         with self.lock:
             watched = self.armed or self.self_polling or self.closed or self.eof
             if self.running and not watched and not self._too_much_unread():
                 self._arm(READ_WRITE if self._queue.size else READ)
 
     def _too_much_unread(self) -> bool:
-        """Whether to stop reading a body that its application does not read: back-pressure."""
+        """Whether to stop reading, for back-pressure: an application does not read its body, or
+        the next request waits for its turn already."""
         body = self._body
-        return body is not None and body.unread > self._server.config.body_memory_bytes
+        if body is not None and body.unread > self._server.config.body_memory_bytes:
+            return True
+        return bool(self.codec.queued)
 
     # -- receiving, under the lock -------------------------------------------------------------
 
@@ -119,16 +154,36 @@ class Connection(Transport):
             self.since = self._clock.now
             return _NOTHING
         self.since = self._clock.now
+        if self._plausible and data:
+            plausible, self._plausible = self._plausible, None
+            if data[0] not in plausible and self._is_misdirected(data):
+                return _NOTHING
         try:
             requests = self.codec.receive_data(data)
         except ProtocolError as error:
-            logger.warning("%s: %s; closing the connection", self.peer, error)
-            self._break()
+            if self.codec.requests_seen or not self._is_misdirected(data):
+                logger.warning("%s: %s; closing the connection", self.peer, error)
+                self._break()
             return _NOTHING
         if self.codec.output:
             self._flush()
         self.running += len(requests)
         return requests
+
+    def _is_misdirected(self, data: bytes) -> bool:
+        """Whether the peer speaks another protocol: it is told so, in that one."""
+        found = mismatch(data, self._protocol)
+        if found is None:
+            return False
+        remedy, answer = found
+        logger.warning("%s: %s", self.peer, remedy)
+        if answer:
+            self._send([answer])
+        if self._queue.size or not answer:
+            self._break()
+        elif not self.broken:
+            self._linger(self._server.config.linger_timeout_seconds)
+        return True
 
     def _settle(self) -> None:
         """Decide who watches the descriptor now, or close it."""
@@ -140,6 +195,9 @@ class Connection(Transport):
             return
         if self._queue.size:
             self._arm(WRITE if self.eof else READ_WRITE)
+            return
+        if self.lingering and not self.eof:
+            self._arm(READ)
             return
         codec = self.codec
         if self.running:
@@ -288,14 +346,14 @@ class Connection(Transport):
                 if self._queue.size <= config.write_buffer_bytes:
                     return
                 own = self._begin_to_wait(self.codec.multiplexes)
-                events = WRITE if self.eof else READ_WRITE
+                events = WRITE if self.eof or self.codec.queued else READ_WRITE
             ready = wait_for(self._fd, events, timeout, own)
             with self.lock:
                 self._end_of_wait(own)
                 if not ready:
                     logger.info("%s: took nothing for %g seconds; closing", self.peer, timeout)
                     self._break()
-                elif ready & ~WRITE and not (self.eof or self.broken):
+                elif ready & ~WRITE and not (self.eof or self.broken or self.codec.queued):
                     self._receive_here()
 
     def _flush(self) -> None:
@@ -317,8 +375,7 @@ class Connection(Transport):
         with self.lock:
             if not self.closed:
                 logger.debug("%s: %s; closing the connection", self.peer, reason)
-                self._break()
-                self._settle()
+                self._give_up()
 
     def close_if_idle(self) -> None:
         """Close a kept connection on which nothing goes on; the server is stopping."""

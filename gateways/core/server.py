@@ -74,7 +74,8 @@ class Server:
             addresses = os.environ.get("FCGI_WEB_SERVER_ADDRS")  # FastCGI 1.0, section 3.2
             access = AccessList.from_options(config.allow, addresses)
         self.max_connections = _possible_connections(config.max_connections)
-        codecs = Codecs(config, getattr(application, "fcgi_roles", None), self.max_connections)
+        roles = getattr(application, "fcgi_roles", None)
+        codecs = Codecs(config, roles, self.max_connections, lambda: self.draining)
         self._acceptors = [
             Acceptor(self, listener, access, codecs.factory(listener)) for listener in listeners
         ]
@@ -167,8 +168,14 @@ class Server:
             connection.close_if_idle()
 
     def stopped(self) -> bool:
-        """Whether all is done after ``stop``, or its time is over."""
-        return self.draining and (not self._connections or self.clock.now >= self._deadline)
+        """Whether all is done after ``stop``, or its time is over.
+
+        A response may be complete, and its connection closed, before its application has ended.
+        """
+        if not self.draining:
+            return False
+        busy = self._connections or any(worker.connection for worker in self._workers)
+        return not busy or self.clock.now >= self._deadline
 
     def close(self) -> None:
         """End the workers and close what is left, at once."""

@@ -10,6 +10,7 @@ import dataclasses
 import enum
 
 from gateways.protocols.base import Request
+from gateways.protocols.limits import RequestLimits
 from gateways.protocols.records import (
     FCGI_ABORT_REQUEST,
     FCGI_AUTHORIZER,
@@ -61,22 +62,17 @@ RECEIVING = {
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FastCGISettings:
-    """What all connections of a server have in common; sizes are in bytes, 0 is no limit.
+class FastCGISettings(RequestLimits):
+    """What all FastCGI connections of a server have in common.
 
     ``values`` answers FCGI_GET_VALUES. ``roles`` are the role numbers that are served.
     ``max_active`` bounds the requests in flight on one connection; one more is answered 503.
-    ``body_memory_bytes`` of a body are awaited before its request may run.
     """
 
     values: dict[str, str] = dataclasses.field(default_factory=dict)
     roles: frozenset[int] = frozenset({FCGI_RESPONDER})
     multiplex: bool = True
     max_active: int = 1024
-    max_variables: int = 1000
-    max_variables_bytes: int = 65536
-    max_body_bytes: int = 0
-    body_memory_bytes: int = 65536
 
 
 class FastCGIRequest(Request):

@@ -1,8 +1,10 @@
-"""The head of a response, in the form that gateways use (RFC 3875, section 6.3)."""
+"""The head of a response: as gateways write it (RFC 3875, section 6.3) and with a status line."""
 
 from __future__ import annotations
 
-from gateways.protocols.base import Headers
+TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
+if TYPE_CHECKING:
+    from gateways.protocols.base import Headers
 
 
 def status_head(status: str, headers: Headers) -> bytes:
@@ -12,6 +14,18 @@ def status_head(status: str, headers: Headers) -> bytes:
     ``Location`` for an internal redirect. The caller has validated all parts.
     """
     head = f"Status: {status}\r\n"
+    for name, value in headers:
+        head += f"{name}: {value}\r\n"
+    return (head + "\r\n").encode("latin-1")
+
+
+def status_line_head(version: str, status: str, headers: Headers) -> bytes:
+    """A head that begins with an HTTP status line; ``version`` is ``HTTP/1.0`` or ``HTTP/1.1``.
+
+    It is for peers that end the body by the close of the connection: nothing about the connection
+    or its coding is added. The caller has validated all parts.
+    """
+    head = f"{version} {status}\r\n"
     for name, value in headers:
         head += f"{name}: {value}\r\n"
     return (head + "\r\n").encode("latin-1")

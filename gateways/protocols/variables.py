@@ -9,11 +9,15 @@ nothing is wrong, which is nearly every request, pays for two joins and a few se
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
 
 from gateways.errors import LimitExceeded, ProtocolError
 
+TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 _LENGTH = struct.Struct(">I")
+_UWSGI_LENGTH = struct.Struct("<H")
 
 # Names that begin so are ours to set; from the wire they could forge what the application trusts.
 RESERVED_PREFIXES = ("wsgi.", "gateways.")
@@ -55,11 +59,94 @@ def decode_pairs(data: bytes, max_variables: int = 0) -> dict[str, str]:
     missing = end - long_lengths - 2 * len(variables) - len(names) - len(values)
     if missing or not _is_clean(variables, names, values):
         variables = clean(iter_pairs(data))
+    _check_count(variables, max_variables)
+    return variables
+
+
+def decode_vars(data: bytes, max_variables: int = 0) -> dict[str, str]:
+    """Decode the vars of a uwsgi packet: names and values, each behind a 16-bit LE length.
+
+    Names and repeated names are treated as in ``clean``. Raises ProtocolError for an empty name
+    and where a variable runs past the end, LimitExceeded (431) as ``decode_pairs`` does.
+    """
+    text = data.decode("latin-1")
+    unpack = _UWSGI_LENGTH.unpack_from
+    variables: dict[str, str] = {}
+    position = 0
+    end = len(data)
+    try:
+        while position < end:
+            middle = position + 2 + unpack(data, position)[0]
+            end_of_pair = middle + 2 + unpack(data, middle)[0]
+            variables[text[position + 2 : middle]] = text[middle + 2 : end_of_pair]
+            position = end_of_pair
+    except struct.error:
+        position = end + 1
+    if position != end:
+        raise ProtocolError("a uwsgi variable runs past the end of its packet")
+    if "" in variables:
+        raise ProtocolError("a uwsgi variable has an empty name")
+    names = "".join(variables)
+    values = "".join(variables.values())
+    # Each variable has taken four bytes and its text; what is missing was a repeated name.
+    missing = end - 4 * len(variables) - len(names) - len(values)
+    if missing or not _is_clean(variables, names, values):
+        variables = clean(iter_vars(data))
+    _check_count(variables, max_variables)
+    return variables
+
+
+def iter_vars(data: bytes) -> Iterable[tuple[str, str]]:
+    """The vars of a uwsgi packet one by one, as far as they are whole."""
+    text = data.decode("latin-1")
+    position = 0
+    try:
+        while position < len(data):
+            middle = position + 2 + _UWSGI_LENGTH.unpack_from(data, position)[0]
+            end_of_pair = middle + 2 + _UWSGI_LENGTH.unpack_from(data, middle)[0]
+            yield text[position + 2 : middle], text[middle + 2 : end_of_pair]
+            position = end_of_pair
+    except struct.error:
+        pass
+
+
+def decode_fields(data: bytes, max_variables: int = 0) -> dict[str, str]:
+    """Decode the headers of an SCGI request: names and values, each with a NUL behind it.
+
+    Names and repeated names are treated as in ``clean``. Raises ProtocolError for an empty name,
+    for a name without a value and without the last NUL, LimitExceeded (431) as ``decode_pairs``.
+    """
+    fields = data.decode("latin-1").split("\0")
+    if fields.pop():
+        raise ProtocolError("the SCGI headers do not end in a NUL")
+    if len(fields) % 2:
+        raise ProtocolError("an SCGI header has a name and no value")
+    variables = dict(zip(fields[::2], fields[1::2], strict=True))
+    if "" in variables:
+        raise ProtocolError("an SCGI header has an empty name")
+    is_repeated = len(fields) != 2 * len(variables)
+    if is_repeated or not _is_clean(variables, "".join(variables), "".join(variables.values())):
+        variables = clean(iter_fields(data))
+    _check_count(variables, max_variables)
+    return variables
+
+
+def iter_fields(data: bytes) -> Iterable[tuple[str, str]]:
+    """The headers of an SCGI request one by one; of one that is cut off, what is there."""
+    fields = data.decode("latin-1").split("\0")
+    return zip(fields[::2], fields[1::2], strict=False)
+
+
+def largest(pairs: Iterable[tuple[str, str]]) -> tuple[str, int]:
+    """The name and value length of the largest of them."""
+    return max(((name, len(value)) for name, value in pairs), key=lambda p: p[1], default=("", 0))
+
+
+def _check_count(variables: dict[str, str], max_variables: int) -> None:
     if max_variables and len(variables) > max_variables:
         raise LimitExceeded(
             f"the request has {len(variables)} variables, max_variables allows {max_variables}", 431
         )
-    return variables
 
 
 def _long_lengths(data: bytes, position: int) -> tuple[int, int, int]:

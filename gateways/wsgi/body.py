@@ -10,12 +10,13 @@ read fails, it never sees a shortened body.
 
 from __future__ import annotations
 
-import tempfile
-import threading
-from collections.abc import Callable, Iterator
-from typing import IO
-
 from gateways.errors import ClientDisconnected, LimitExceeded
+
+TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
+if TYPE_CHECKING:
+    import threading
+    from collections.abc import Callable, Iterator
+    from typing import IO
 
 _READ = 65536
 
@@ -139,6 +140,8 @@ class Body:
             return
         try:
             if self._file is None:
+                import tempfile
+
                 self._file = tempfile.TemporaryFile()  # noqa: SIM115  # closed by close()
             self._file.seek(self._write_position)
             self._file.write(data)

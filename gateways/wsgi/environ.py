@@ -8,19 +8,21 @@ dict that came from the wire becomes the environ itself; nothing is copied.
 
 from __future__ import annotations
 
-import logging
 import os
 import stat
-from typing import Any
-from urllib.parse import unquote_to_bytes
 
 from gateways.errors import ProtocolError
+from gateways.logs import get_logger
 from gateways.wsgi.body import EMPTY_BODY
 from gateways.wsgi.filewrapper import FileWrapper
 
-logger = logging.getLogger("gateways.environ")
+TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
+if TYPE_CHECKING:
+    from typing import Any, TypeAlias
 
-Environ = dict[str, Any]
+logger = get_logger("gateways.environ")
+
+Environ: TypeAlias = "dict[str, Any]"
 
 _TRUE = frozenset({"on", "1", "yes", "true"})
 
@@ -120,7 +122,8 @@ class EnvironBuilder:
         """SCRIPT_NAME and PATH_INFO as the web server means them."""
         script_name = variables.get("SCRIPT_NAME")
         path_info = variables.get("PATH_INFO", "")
-        if script_name and not path_info and not _splits_paths(variables):
+        split = "gateways.original_path_info" in variables  # the codec has done so (modifier 30)
+        if script_name and not path_info and not split and not _splits_paths(variables):
             # nginx's fastcgi_params, Apache's ProxyPass and HAProxy put the whole path there.
             if not self._assumption_logged:
                 self._assumption_logged = True
@@ -186,8 +189,25 @@ def _request_path(variables: dict[str, str]) -> str:
             return ""
         uri = "/" + rest.partition("/")[2]
     if "%" in uri:
-        return unquote_to_bytes(uri.encode("latin-1")).decode("latin-1")
+        return unquote(uri)
     return uri
+
+
+def unquote(text: str) -> str:
+    """Decode ``%XX``, to latin-1; what is no such pair stays as it is."""
+    first, *rest = text.split("%")
+    decoded = [first]
+    for part in rest:
+        pair = part[:2]
+        # int() takes blanks, signs and underscores too.
+        if len(pair) == 2 and pair.isalnum() and pair.isascii():
+            try:
+                decoded.append(chr(int(pair, 16)) + part[2:])
+                continue
+            except ValueError:
+                pass
+        decoded.append("%" + part)
+    return "".join(decoded)
 
 
 def _below(path: str, prefix: str) -> bool:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterable
-from typing import Any, Protocol
+from gateways.logs import get_logger
 
-logger = logging.getLogger("gateways.application")
+TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any, Protocol
+else:
+    Protocol = object
+
+logger = get_logger("gateways.application")
 
 _LONGEST_LINE = 8192  # what grows without a newline is passed on in pieces of this size
 

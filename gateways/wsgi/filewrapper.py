@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from gateways.errors import ApplicationError
+
+TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class FileWrapper:

@@ -8,23 +8,28 @@ the head is out an error can only be shown by ending the response so that its sh
 
 from __future__ import annotations
 
-import logging
-import traceback
-from collections.abc import Callable, Iterable
-from types import TracebackType
-from typing import Any, Protocol
-
 from gateways.errors import ApplicationError, ClientDisconnected, ProtocolError
-from gateways.wsgi.environ import Environ, EnvironBuilder
+from gateways.logs import get_logger
 from gateways.wsgi.errorlog import ErrorStream
-from gateways.wsgi.headers import Headers, check_headers, check_status
+from gateways.wsgi.headers import check_headers, check_status
 from gateways.wsgi.pages import error_page
 
-logger = logging.getLogger("gateways.application")
+TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+    from typing import Any, Protocol, TypeAlias
 
-ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
-StartResponse = Callable[..., Callable[[bytes], None]]
-Application = Callable[[Environ, StartResponse], Iterable[bytes]]
+    from gateways.wsgi.environ import Environ, EnvironBuilder
+    from gateways.wsgi.headers import Headers
+else:
+    Protocol = object
+
+logger = get_logger("gateways.application")
+
+ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
+StartResponse: TypeAlias = "Callable[..., Callable[[bytes], None]]"
+Application: TypeAlias = "Callable[[Environ, StartResponse], Iterable[bytes]]"
 
 
 class Channel(Protocol):
@@ -309,6 +314,8 @@ def _failed(
         response.fail(error.status)
     else:
         logger.error("the application failed at %s", name, exc_info=error)
+        import traceback
+
         text = "".join(traceback.format_exception(error))
         response.send_errors(f"{name}\n{text}")
         response.fail(500, text if debug else "")

@@ -25,9 +25,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateways.cli import main
-from gateways.cli.serve import prepare_paths
 from gateways.cli.logs import restore_logging, set_up_logging
 from gateways.cli.options import build_config, config_options, flag, read_size, show_size
+from gateways.cli.serve import prepare_paths
 from gateways.config import Config
 from gateways.errors import ConfigError
 

@@ -108,6 +108,7 @@ def serving(
     *,
     poller: str = "epoll",
     tcp: bool = False,
+    protocol: str = "fcgi",
     server: dict[str, Any] | None = None,
     **options: Any,
 ) -> Iterator[Serving]:
@@ -115,6 +116,7 @@ def serving(
     listener = (
         tcp_listener("127.0.0.1", 0, 128) if tcp else unix_listener(str(folder / "app.sock"), 1024)
     )
+    listener.protocol = protocol
     address = listener.socket.getsockname()
     config = Config(**{"graceful_timeout_seconds": 5.0, **options})
     instance = Server(application, [listener], config, poller=POLLERS[poller](), **(server or {}))

@@ -123,6 +123,33 @@ def test_a_connection_in_the_backlog_is_still_served(process: Process) -> None:
     assert process.end()[0] == 0
 
 
+def test_what_an_application_does_after_its_response_is_waited_for(tmp_path: Path) -> None:
+    fifo, done = tmp_path / "fifo", tmp_path / "done"
+    os.mkfifo(fifo)
+    (tmp_path / "after.py").write_text(
+        "def application(environ, start_response):\n"
+        "    start_response('200 OK', [('Content-Length', '2')])\n"
+        "    yield b'ok'\n"
+        f"    open({str(fifo)!r}).read()\n"
+        f"    open({str(done)!r}, 'w').close()\n"
+    )
+    path = tmp_path / "app.sock"
+    command = [sys.executable, "-m", "gateways", "fcgi", "--bind", str(path)]
+    with subprocess.Popen([*command, "--chdir", str(tmp_path), "after"]) as popen:
+        sock = socket.socket(socket.AF_UNIX)
+        eventually(lambda: sock.connect_ex(str(path)) == 0)
+        with Peer(sock) as peer:
+            peer.send(request(1, GET, keep=False))
+            assert peer.reply().body == b"ok"
+            assert peer.is_closed()
+        popen.terminate()
+        eventually(lambda: not path.exists(), "it is stopping")
+        with open(fifo, "w"):
+            pass
+        assert popen.wait(DEADLINE) == 0
+    assert done.exists()
+
+
 def test_a_second_signal_stops_at_once(process: Process) -> None:
     with process.begin_to_wait() as peer:
         process.popen.terminate()

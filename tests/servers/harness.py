@@ -194,7 +194,7 @@ def gateway(
     name: str = "app",
     protocol: str = "fcgi",
 ) -> Iterator[tuple[Server, str]]:
-    """``gateways PROTOCOL`` on the Unix socket NAME.sock; ends by SIGTERM, which must give status 0."""
+    """``gateways PROTOCOL`` on the Unix socket NAME.sock; SIGTERM must end it with status 0."""
     address = str(directory / f"{name}.sock")
     command = _gateways(protocol, f"unix:{address}?mode=666", options, app)
     server = Server(command, directory / f"{name}.log")

@@ -550,3 +550,15 @@ def test_a_rewrite_rule_may_hide_the_script() -> None:
     }
     environ = EnvironBuilder(script_name="").build(variables, None, None)
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", "/a b")
+
+
+def test_an_empty_rest_that_a_codec_has_split_off_is_no_missing_path() -> None:
+    variables = {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "/app",
+        "PATH_INFO": "",
+        "gateways.original_path_info": "/app",  # modifier 30 of uwsgi
+        "REQUEST_URI": "/app",
+    }
+    environ = EnvironBuilder().build(variables, None, None)
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("/app", "")

@@ -1,0 +1,168 @@
+"""The sending half of the HTTP codec: framing of responses, and whether the connection is kept.
+
+Responses leave in order because only one request of a connection is in flight. The head is held
+until the first body bytes or the end, since it must say whether the connection will be closed,
+and that depends on how much of the request's body is still to come.
+"""
+
+from __future__ import annotations
+
+from gateways.protocols.base import Buffer, Headers, Request
+from gateways.protocols.http_request import HTTPRequest, HTTPSettings, Sending
+
+_SMALL = 16384  # bytes that are copied, to leave in one piece
+# How much of a body that nobody read is taken in to keep a connection; beyond that it is closed.
+MAX_DRAIN = 65536
+
+_BODYLESS = frozenset({"204", "304"})
+_CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+
+
+class HTTPResponses:
+    """The responses of one connection (see ``gateways.protocols.base.Codec``)."""
+
+    def __init__(self, settings: HTTPSettings) -> None:
+        self.output: list[Buffer] = []
+        self.active = 0
+        self.requests_seen = 0
+        self.multiplexes = False
+        self.closing = False
+        self.input_pending = False
+        self.queued = 0
+        self._settings = settings
+        self._current: HTTPRequest | None = None  # in flight, or ended with its body still coming
+
+    def send_head(self, request: Request, status: str, headers: Headers) -> None:
+        """Set the head; it leaves with the first body bytes or the end."""
+        own = self._own(request)
+        if own.sending is not Sending.NOTHING:
+            raise RuntimeError("the head of this response was set already")
+        own.status = status
+        own.fields = headers
+        own.sending = Sending.HEAD
+
+    def send_body(self, request: Request, chunk: bytes) -> None:
+        """Append a piece; what a response that has no body is given is dropped."""
+        own = self._own(request)
+        if own.sending is Sending.NOTHING:
+            raise RuntimeError("a body without a head")
+        bodyless = own.is_head or own.status[:3] in _BODYLESS or own.status[:3] == "205"
+        if own.sending is Sending.BODY:
+            if not bodyless:
+                self._append(b"", chunk, own.is_chunked_response)
+            return
+        if bodyless:
+            return  # the end sends the head
+        head = self._head(own, len(chunk), is_last=False)
+        self._append(head, chunk, own.is_chunked_response)
+
+    def send_errors(self, request: Request, text: str) -> None:
+        """Nothing: HTTP has no way to tell a server's error log."""
+
+    def body_wanted(self) -> None:
+        """Tell a client that waits to be told so to send its body (RFC 9110, section 10.1.1)."""
+        own = self._current
+        if own is None or not own.expects_continue:
+            return
+        if own.sending is Sending.NOTHING or own.sending is Sending.HEAD:
+            own.expects_continue = False
+            self.output.append(_CONTINUE)
+
+    def end(self, request: Request) -> None:
+        """Complete the response."""
+        own = self._own(request)
+        if own.sending is Sending.NOTHING:
+            raise RuntimeError("the end of a response without a head")
+        if own.sending is Sending.HEAD:
+            self.output.append(self._head(own, 0, is_last=True))
+        elif own.is_chunked_response:
+            self.output.append(b"0\r\n\r\n")
+        if not own.keep_alive or not self._can_drain(own):
+            self._stop()
+        self._forget(own)
+
+    def abort(self, request: Request) -> None:
+        """Close without the end, by which the client knows that something is missing."""
+        own = self._own(request)
+        self._stop()
+        self._forget(own)
+
+    def _stop(self) -> None:
+        """Close when the response is sent; what still comes is dropped."""
+        self.closing = True
+
+    def _forget(self, own: HTTPRequest) -> None:
+        own.sending = Sending.ENDED
+        self.active -= 1
+        if own.is_complete:
+            self._current = None
+        else:
+            self.input_pending = True
+
+    def _can_drain(self, own: HTTPRequest) -> bool:
+        """Whether what the peer still owes of the request is little, or at least not known to be
+        much; a client that waits for 100 (Continue) may rightly send none of it."""
+        return own.is_complete or not (own.expects_continue or own.body_left > MAX_DRAIN)
+
+    def _head(self, own: HTTPRequest, size: int, *, is_last: bool) -> bytes:
+        """The head's bytes; ``size`` is that of the piece of body that goes with it."""
+        code = own.status[:3]
+        head = f"HTTP/1.1 {own.status}\r\n"
+        length = None
+        names = set()
+        for name, value in own.fields:
+            lower = name.lower()
+            names.add(lower)
+            if lower == "content-length":
+                length = value
+                if code in ("204", "205"):
+                    continue
+            head += f"{name}: {value}\r\n"
+        if "date" not in names and (date := self._settings.date()):
+            head += f"Date: {date}\r\n"
+        if "server" not in names and self._settings.server:
+            head += f"Server: {self._settings.server}\r\n"
+        if code == "205":
+            head += "Content-Length: 0\r\n"
+        elif length is None and not own.is_head and code not in _BODYLESS:
+            if is_last:
+                head += "Content-Length: 0\r\n"
+            elif own.minor:
+                own.is_chunked_response = True
+                head += "Transfer-Encoding: chunked\r\n"
+            else:
+                own.keep_alive = False  # the close is the end of the body
+        own.keep_alive = own.keep_alive and self._is_kept(own, is_last or length == str(size))
+        if not own.keep_alive:
+            head += "Connection: close\r\n"
+        elif not own.minor:
+            head += "Connection: keep-alive\r\n"
+        own.sending = Sending.BODY
+        own.fields = []
+        return (head + "\r\n").encode("latin-1")
+
+    def _is_kept(self, own: HTTPRequest, is_last: bool) -> bool:
+        limit = self._settings.max_requests
+        if (limit and self.requests_seen >= limit) or self._settings.draining():
+            return False
+        # The rest of the body still counts only where nobody will read it.
+        return self._can_drain(own) if is_last else not own.expects_continue
+
+    def _append(self, head: bytes, chunk: bytes, is_chunked: bool) -> None:
+        if is_chunked:
+            head += b"%x\r\n" % len(chunk)
+        end = b"\r\n" if is_chunked else b""
+        if len(chunk) < _SMALL:
+            self.output.append(head + chunk + end)
+            return
+        if head:
+            self.output.append(head)
+        self.output.append(chunk)
+        if end:
+            self.output.append(end)
+
+    def _own(self, request: Request) -> HTTPRequest:
+        own = self._current
+        if own is None or own is not request or own.sending is Sending.ENDED:
+            raise RuntimeError("this request is not in flight on this connection")
+        return own

@@ -1,0 +1,18 @@
+"""The limits that every codec of a gateway protocol keeps."""
+
+from __future__ import annotations
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class RequestLimits:
+    """What all connections of a server have in common; sizes are in bytes, 0 is no limit.
+
+    ``body_memory_bytes`` of a body are awaited before its request may run.
+    """
+
+    max_variables: int = 1000
+    max_variables_bytes: int = 65536
+    max_body_bytes: int = 0
+    body_memory_bytes: int = 65536

@@ -1,0 +1,133 @@
+"""What the servers for scripts have in common (``gateways.fcgi``, ``gateways.uwsgi``, ...).
+
+Each of them is a ``WSGIServer`` with the arguments that its users know, for one protocol. From
+these arguments to listeners, options and a running process: that is here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from gateways.config import Config
+from gateways.core.connection import Connection
+from gateways.core.descriptors import reopen_standard_descriptors
+from gateways.core.listener import Listener, open_listeners, tcp_listener, unix_listener
+from gateways.core.server import Server
+from gateways.errors import ConfigError
+from gateways.process.single import SingleProcess
+from gateways.protocols.base import Request
+from gateways.wsgi.runner import Application
+
+# Arguments of flup's thread pool that have nothing to set here.
+_IGNORED = ("minSpare", "maxSpare", "maxThreads", "jobClass", "jobArgs")
+_MOST_THREADS = 256
+
+_Self = TypeVar("_Self", bound="ScriptServer")
+
+
+class ScriptServer:
+    """A server for one WSGI application; subclasses have the signatures.
+
+    ``own`` are the Config fields that a subclass's own arguments set, ``kw`` the further keywords
+    of its caller, which count more.
+    """
+
+    protocol = "fcgi"  # what is spoken where nothing else is said
+
+    def __init__(
+        self,
+        application: Application,
+        environ: dict[str, Any] | None,
+        multithreaded: bool,
+        multiprocess: bool,
+        bind_address: str | tuple[Any, ...] | None,
+        umask: int | None,
+        debug: bool,
+        own: dict[str, Any],
+        kw: dict[str, Any],
+    ) -> None:
+        if bind_address is not None and not isinstance(bind_address, (str, tuple)):
+            raise ConfigError(f"bindAddress is a path, (host, port) or None, not {bind_address!r}")
+        self.application = application
+        self.environ = {} if environ is None else environ
+        self.multithreaded = multithreaded
+        self.multiprocess = multiprocess
+        self.debug = debug
+        self._bind_address = bind_address
+        self._umask = umask
+        self._config = self._make_config({"debug": debug, "protocol": self.protocol, **own}, kw)
+        self._process: SingleProcess | None = None
+        self._server: Server | None = None
+
+    def _make_config(self, own: dict[str, Any], kw: dict[str, Any]) -> Config:
+        known = {field.name for field in dataclasses.fields(Config)}
+        options = {name: value for name, value in kw.items() if name in known}
+        unknown = sorted(set(kw) - known - set(_IGNORED))
+        if unknown:
+            raise TypeError(f"WSGIServer has no argument {', '.join(unknown)}")
+        if "threads" not in options and "maxThreads" in kw:
+            options["threads"] = max(1, min(int(kw["maxThreads"]), _MOST_THREADS))
+        if not self.multithreaded:
+            options["threads"] = 1
+        return Config(**{**own, **options})
+
+    def run(self) -> bool:
+        """Serve until a signal ends it; True if that was SIGHUP, which asks for a restart.
+
+        SIGTERM, SIGINT and SIGUSR1 let running requests finish. Handlers of these signals are
+        restored before it returns.
+        """
+        reopen_standard_descriptors()
+        return self._serve(self._listeners())
+
+    def _serve(
+        self,
+        listeners: list[Listener],
+        run_request: Callable[[Connection, Request], None] | None = None,
+    ) -> bool:
+        environ = {**self.environ, "wsgi.multiprocess": self.multiprocess}
+        try:
+            self._server = Server(
+                self.application, listeners, self._config, environ=environ, run_request=run_request
+            )
+        except BaseException:
+            for listener in listeners:
+                listener.close()
+            raise
+        self._process = SingleProcess(self._server)
+        return self._process.run()
+
+    def stop(self) -> None:
+        """Have ``run`` finish what is running and return; any thread may call it."""
+        if self._process is not None:
+            self._process.stop()
+
+    def __enter__(self: _Self) -> _Self:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def _listeners(self) -> list[Listener]:
+        """Where to listen: as told, else what the parent process passed."""
+        return self._addressed_listeners() or self._open(())
+
+    def _addressed_listeners(self) -> list[Listener]:
+        """Listeners on the addresses that were given; none if none was."""
+        address = self._bind_address
+        config = self._config
+        if address is None:
+            return self._open(config.bind) if config.bind else []
+        if isinstance(address, str) and address.startswith("unix:"):
+            return self._open((address,))  # with its mode, user and group
+        if isinstance(address, str):
+            listener = unix_listener(address, config.backlog, umask=self._umask)
+        else:
+            listener = tcp_listener(address[0], int(address[1]), config.backlog)
+        listener.protocol = config.protocol
+        return [listener]
+
+    def _open(self, addresses: tuple[str, ...]) -> list[Listener]:
+        return open_listeners(addresses, self._config.backlog, protocol=self._config.protocol)
