@@ -146,7 +146,11 @@ class EnvironBuilder:
         path_info = variables.get("PATH_INFO", "")
         requested = _request_path(variables)
         path = script_name.rstrip("/") + path_info if path_info else script_name
-        if not path or (path_info and path_info in (variables.get("DOCUMENT_URI"), requested)):
+        whole = path_info and (
+            path_info in (variables.get("DOCUMENT_URI"), requested)
+            or (script_name and path_info == _resolved(requested))
+        )
+        if whole or not path:
             # PATH_INFO is the whole path: a rewrite rule that hides the script, or modifier 30.
             path = path_info or variables.get("DOCUMENT_URI") or requested or "/"
         if path[0] != "/":
@@ -208,6 +212,18 @@ def unquote(text: str) -> str:
                 pass
         decoded.append("%" + part)
     return "".join(decoded)
+
+
+def _resolved(path: str) -> str:
+    """A path as web servers resolve it: no empty, ``.`` and ``..`` segments (RFC 3986, 5.2.4)."""
+    segments: list[str] = []
+    for segment in path.split("/"):
+        if segment == "..":
+            del segments[-1:]
+        elif segment not in ("", "."):
+            segments.append(segment)
+    is_folder = path.endswith(("/", "/.", "/..")) and segments
+    return "/" + "/".join(segments) + ("/" if is_folder else "")
 
 
 def _below(path: str, prefix: str) -> bool:

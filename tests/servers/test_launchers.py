@@ -126,7 +126,11 @@ def test_supervisor_holds_the_socket(own_directory: Path, number: str) -> None:
     server.wait_until_accepting(path)
     logs = [own_directory / f"app-{number}.log" for number in range(2)]
     serving = "serving on"  # until then a signal ends the process as it ends any other
-    wait_until(lambda: all(serving in log.read_text() for log in logs), "both processes serve")
+
+    def all_serve() -> bool:
+        return all(log.exists() and serving in log.read_text() for log in logs)
+
+    wait_until(all_serve, "both processes serve")
     assert ask(path, "/").body == "Hello from Flask"
     assert server.stop() == 0
     log = (own_directory / "supervisord.log").read_text()

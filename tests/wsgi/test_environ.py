@@ -541,15 +541,25 @@ def test_a_whole_path_in_script_name_is_kept_without_a_request_uri() -> None:
     assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", "/x")
 
 
-def test_a_rewrite_rule_may_hide_the_script() -> None:
+@pytest.mark.parametrize(
+    ("uri", "path"),
+    [
+        ("/a%20b?q", "/a b"),
+        ("/a/../b%20c", "/b c"),
+        ("//a/./b//", "/a/b/"),
+        ("/a/..", "/"),
+        ("/../a", "/a"),
+    ],
+)
+def test_a_rewrite_rule_may_hide_the_script(uri: str, path: str) -> None:
     variables = {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": "/yourapplication.fcgi",
-        "PATH_INFO": "/a b",
-        "REQUEST_URI": "/a%20b?q",
+        "PATH_INFO": path,
+        "REQUEST_URI": uri,
     }
     environ = EnvironBuilder(script_name="").build(variables, None, None)
-    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", "/a b")
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == ("", path)
 
 
 def test_an_empty_rest_that_a_codec_has_split_off_is_no_missing_path() -> None:
