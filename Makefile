@@ -1,7 +1,7 @@
 # make run     serve a demo application over FastCGI and show an answer; Ctrl-C ends it
 # make test    the whole suite, behind the real web servers as well
 # make lint    ruff and mypy
-# make bench   the cost of a request, beside flup's
+# make bench   the cost of a request, beside flup's, and of CGI, beside wsgiref
 # make clean   remove what the above made
 
 PYTHON ?= python3
@@ -22,6 +22,7 @@ lint: .venv/test
 
 bench: .venv/test
 	$(BIN)/python benchmarks/bench.py
+	$(BIN)/python benchmarks/cgi_bench.py
 
 clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
