@@ -87,12 +87,14 @@ class PersistentCGI:
             outcome = self._relay(stdin, stdout)
         except OSError as error:
             _say(f"no server in the background ({error}); serving this request without one")
-        if outcome in (NOT_TAKEN, LOST):
+        # What was taken has run, at least in part: only what is safe may run a second time.
+        is_safe = os.environ["REQUEST_METHOD"] in ("GET", "HEAD", "OPTIONS")
+        if outcome == NOT_TAKEN or (outcome == LOST and is_safe):
             stdout.release()
             self._serve_here()
             return
-        if outcome == BROKEN:
-            _say("the server ended while it answered a request whose body it had read")
+        if outcome in (BROKEN, LOST):
+            _say("the server ended while it answered a request that must not be run twice")
             try:
                 stdout.write(_BAD_GATEWAY)
             except OSError:

@@ -138,7 +138,13 @@ def run_server(application: Application, config: Config) -> int:
     from gateways.process.single import SingleProcess
 
     listeners = open_listeners(config.bind, config.backlog, protocol=config.protocol)
-    restart = SingleProcess(Server(application, listeners, config)).run()
+    try:
+        server = Server(application, listeners, config)
+    except BaseException:
+        for listener in listeners:
+            listener.close()
+        raise
+    restart = SingleProcess(server).run()
     return exit_status(restart=restart)
 
 

@@ -65,6 +65,8 @@ def auto_protocols(protocol: str) -> frozenset[str] | None:
     if not protocol.startswith("auto"):
         return None
     names = protocol.removeprefix("auto").strip("[]")
+    if protocol != "auto" and not names.strip():
+        raise ConfigError(f"{protocol} names no protocol; there are {', '.join(PROTOCOLS)}")
     chosen = frozenset(name.strip() for name in names.split(",")) if names else frozenset(PROTOCOLS)
     unknown = sorted(chosen - frozenset(PROTOCOLS))
     if unknown:

@@ -149,6 +149,7 @@ class CGIChannel:
         self.body: Body | None = None
         self._body_limit = 0
         self.aborted = False
+        self.ended = False
 
     def take_body(self, length: int | None, config: Options) -> None:
         """Set up the body, which comes as it is read."""
@@ -222,6 +223,7 @@ class CGIChannel:
 
     def close(self) -> None:
         """The response has ended; what still comes of the body is dropped."""
+        self.ended = True  # from here on the web server, which sees the end, may send SIGTERM
         self._output.end()
         if self.body is not None:
             self.body.close()
@@ -240,6 +242,8 @@ def _heed_termination(channel: CGIChannel) -> None:
     def heed(number: int, frame: object) -> None:
         _signal.signal(number, _signal.SIG_DFL)
         channel.aborted = True
+        if channel.ended:
+            return  # the web server has all of the response, and tidies up
         raise ClientDisconnected("the web server has ended the script (SIGTERM)")
 
     if _signal.getsignal(_signal.SIGTERM) == _signal.SIG_DFL:

@@ -92,6 +92,9 @@ class Listener:
             remove(file, self._identity)
         self.socket.close()
 
+    def __str__(self) -> str:
+        return f"{self.protocol}:{self.address}"
+
     def __repr__(self) -> str:
         return f"<Listener {self.address}>"
 

@@ -113,7 +113,7 @@ class Server:
             self.poller.watch(acceptor.fileno())
         logger.info(
             "serving on %s with %d threads",
-            ", ".join(acceptor.listener.address for acceptor in self._acceptors),
+            ", ".join(str(acceptor.listener) for acceptor in self._acceptors),
             len(self._workers),
         )
 
@@ -217,6 +217,9 @@ class Server:
 
     def adopt(self, connection: Connection, fd: int) -> bool:
         """Take a new connection in (see ``AcceptHost``)."""
+        if self.clock.parked:
+            # It has stood still: by it the connection would be as old as the silence before it.
+            self.clock.now = connection.since = time.monotonic()
         self.handlers[fd] = connection
         self._connections.add(connection)
         if self.clock.parked:

@@ -324,7 +324,8 @@ def _failed(
 def request_name(variables: dict[str, str]) -> str:
     """A request as log lines name it; works on variables and on the environ made of them."""
     path = variables.get("SCRIPT_NAME", "") + variables.get("PATH_INFO", "")
-    return f"{variables.get('REQUEST_METHOD', '?')} {path!r}"
+    method = variables.get("REQUEST_METHOD", "?")
+    return f"{method if method.isalnum() and method.isascii() else repr(method)} {path!r}"
 
 
 def _is_iterable(returned: Any) -> bool:

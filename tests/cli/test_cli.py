@@ -434,3 +434,24 @@ def test_a_restart_is_logged_though_the_application_configured_logging(
     process.send_signal(signal.SIGHUP)
     _, errors = outcome(process)
     assert f"[{process.pid}] INFO SIGHUP: leaving" in errors
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--allow", "nobody in particular"), ("--protocol", "auto[]"), ("--protocol", "nonsense")],
+)
+def test_nothing_is_left_behind_by_a_server_that_cannot_be_made(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    (tmp_path / "fine.py").write_text("def application(environ, start_response): ...")
+    path = tmp_path / "app.sock"
+    command = [sys.executable, "-m", "gateways", "serve", "--chdir", str(tmp_path)]
+    done = subprocess.run(
+        [*command, "--bind", str(path), *options, "fine"],
+        capture_output=True,
+        text=True,
+        timeout=30,
+    )
+    assert done.returncode == 2
+    assert "gateways: error:" in done.stderr
+    assert not path.exists()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gateways.core.codecs import Codecs
+from gateways.core.connection import Connection
 from tests.core.serving import POLLERS, LogLines, eventually, serving
 from tests.protocols.vectors import begin, params, request, stdin
 
@@ -107,3 +111,33 @@ def test_a_connection_is_closed_after_its_number_of_requests(tmp_path: Path, kep
                 peer.send(request(number, GET))
                 peer.replies(number)
             assert peer.is_closed()
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+def test_after_a_long_silence_the_first_connection_is_as_young_as_any(
+    tmp_path: Path, poller: str
+) -> None:
+    limits: dict[str, Any] = {"idle_timeout_seconds": 5, "header_timeout_seconds": 5}
+    with serving(hello, tmp_path, poller=poller, **limits) as served:
+        for _ in range(10):
+            eventually(lambda: served.server.clock.parked and not served.connections())
+            served.server.clock.now -= 1000  # what a parked clock looks like after such a time
+            with served.connect() as peer:
+                peer.send(request(1, GET))
+                assert peer.reply().body == b"hello"
+
+
+def test_the_age_of_a_connection_counts_from_now_on_though_the_clock_was_parked(
+    tmp_path: Path,
+) -> None:
+    with serving(hello, tmp_path) as served:
+        server = served.server
+        eventually(lambda: server.clock.parked)
+        ours, theirs = socket.socketpair()
+        with ours, theirs:
+            server.clock.now -= 1000
+            codecs = Codecs(server.config, None, 10, lambda: False)
+            connection = Connection(server, theirs.fileno(), "", codecs._new_fastcgi)
+            server.adopt(connection, theirs.fileno())
+            assert time.monotonic() - connection.since < 10
+            server.forget(connection, theirs.fileno())
