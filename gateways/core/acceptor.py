@@ -12,7 +12,8 @@ import os
 from typing import Protocol
 
 from gateways.core.access import AccessList
-from gateways.core.connection import Connection, Host
+from gateways.core.connection import Connection
+from gateways.core.host import Host
 from gateways.core.listener import Listener
 from gateways.protocols.base import CodecFactory, Request
 

@@ -27,8 +27,8 @@ class Clock:
 
     def unpark(self) -> None:
         """Set the clock right and going again; any thread, any time."""
+        self.now = time.monotonic()  # first: who finds it unparked relies on the time
         self.parked = False
-        self.now = time.monotonic()
         try:
             os.write(self._wake_write, b"\0")
         except BlockingIOError:

@@ -19,37 +19,23 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, Protocol
+from typing import Any
 
-from gateways.config import Config
-from gateways.core.clock import Clock
-from gateways.core.poller import READ, READ_WRITE, WRITE, Poller, wait_for
+from gateways.core.host import Host
+from gateways.core.poller import READ, READ_WRITE, WRITE, wait_for
 from gateways.core.transport import Transport
 from gateways.errors import ClientDisconnected, ProtocolError
 from gateways.protocols.base import Codec, CodecFactory, Headers, Phase, Request
-from gateways.protocols.detect import FIRST_BYTES, mismatch
+from gateways.protocols.detect import FIRST_BYTES
 from gateways.wsgi.body import Body
 
 logger = logging.getLogger("gateways.connection")
 
 _RECEIVE = 65536
 
+_HELD_TEXTS = 1024  # writes to wsgi.errors that wait for the next bytes of the response
+
 _NOTHING: list[Request] = []
-
-
-class Host(Protocol):
-    """What a connection needs of the server that it belongs to."""
-
-    config: Config
-    poller: Poller
-    clock: Clock
-    draining: bool
-
-    def enqueue(self, connection: Connection, requests: list[Request]) -> None:
-        """Have other threads run these."""
-
-    def forget(self, connection: Connection, fd: int) -> None:
-        """The connection is about to close ``fd``."""
 
 
 class Connection(Transport):
@@ -57,6 +43,7 @@ class Connection(Transport):
 
     __slots__ = (
         "_body",
+        "_errors",
         "_plausible",
         "_protocol",
         "_server",
@@ -81,6 +68,7 @@ class Connection(Transport):
         self._plausible = FIRST_BYTES.get(protocol)
         self._body: Body | None = None  # of the request begun last
         self.codec: Codec = new_codec(self.new_body, address)
+        self._errors: list[tuple[Request, str]] = []  # written to wsgi.errors, not handed on yet
         self.running = 0  # requests handed out and not ended
         self.head_since = 0.0  # kept by the deadlines
         self.head_seen = 0
@@ -93,28 +81,26 @@ class Connection(Transport):
             if not self.armed or self.closed:
                 return _NOTHING  # the event of an earlier owner of this descriptor
             self.armed = 0
-            try:
-                if self._queue.size:
-                    self._flush()
-                requests = self._receive() if events & ~WRITE else _NOTHING
-                self._settle()
-            except Exception:
-                self._give_up()
-                raise
-            if self._waiting:
-                self._wake_waiting()
-            return requests
+            return self._bring_in(events)
 
     def on_accept(self) -> list[Request]:
         """Read at once: a web server has sent its request by the time it is accepted."""
         with self.lock:
-            try:
-                requests = self._receive()
-                self._settle()
-            except Exception:
-                self._give_up()
-                raise
-            return requests
+            return self._bring_in(READ)
+
+    def _bring_in(self, events: int) -> list[Request]:
+        """Send and read, as far as it can be done now, and decide who watches from here on."""
+        try:
+            if self._queue.size:
+                self._flush()
+            requests = self._receive() if events & ~WRITE else _NOTHING
+            self._settle()
+        except Exception:
+            self._give_up()
+            raise
+        if self._waiting:
+            self._wake_waiting()
+        return requests
 
     def _give_up(self) -> None:
         """Close, if need be when the last request has ended: nobody is left waiting."""
@@ -125,8 +111,12 @@ class Connection(Transport):
         """Have the poller watch while a request runs for long, for a peer that leaves or aborts."""
         with self.lock:
             watched = self.armed or self.self_polling or self.closed or self.eof
-            if self.running and not watched and not self._too_much_unread():
-                self._arm(READ_WRITE if self._queue.size else READ)
+            if self.running and not watched:
+                events = 0 if self._too_much_unread() else READ
+                if self._queue.size:
+                    events |= WRITE
+                if events:
+                    self._arm(events)
 
     def _too_much_unread(self) -> bool:
         """Whether to stop reading, for back-pressure: an application does not read its body, or
@@ -156,12 +146,12 @@ class Connection(Transport):
         self.since = self._clock.now
         if self._plausible and data:
             plausible, self._plausible = self._plausible, None
-            if data[0] not in plausible and self._is_misdirected(data):
+            if data[0] not in plausible and self._turn_away(data, self._protocol):
                 return _NOTHING
         try:
             requests = self.codec.receive_data(data)
         except ProtocolError as error:
-            if self.codec.requests_seen or not self._is_misdirected(data):
+            if self.codec.requests_seen or not self._turn_away(data, self._protocol):
                 logger.warning("%s: %s; closing the connection", self.peer, error)
                 self._break()
             return _NOTHING
@@ -169,21 +159,6 @@ class Connection(Transport):
             self._flush()
         self.running += len(requests)
         return requests
-
-    def _is_misdirected(self, data: bytes) -> bool:
-        """Whether the peer speaks another protocol: it is told so, in that one."""
-        found = mismatch(data, self._protocol)
-        if found is None:
-            return False
-        remedy, answer = found
-        logger.warning("%s: %s", self.peer, remedy)
-        if answer:
-            self._send([answer])
-        if self._queue.size or not answer:
-            self._break()
-        elif not self.broken:
-            self._linger(self._server.config.linger_timeout_seconds)
-        return True
 
     def _settle(self) -> None:
         """Decide who watches the descriptor now, or close it."""
@@ -262,17 +237,14 @@ class Connection(Transport):
                     body.fail(ClientDisconnected("the web server closed the connection"))
                     return
                 if not ready:
-                    self._fail_late_body(body, timeout)
+                    message = f"no more of the request body came for {timeout:g} seconds"
+                    body.fail(ClientDisconnected(message, 408))
                     return
                 own = self._begin_to_wait(self.codec.multiplexes)
                 events = READ_WRITE if self._queue.size else READ
             ready = wait_for(self._fd, events, timeout, own)
             with self.lock:
                 self._end_of_wait(own)
-
-    def _fail_late_body(self, body: Body, timeout: float | None) -> None:
-        message = f"no more of the request body came for {timeout:g} seconds"
-        body.fail(ClientDisconnected(message, 408))
 
     # -- sending: the runner's Channel ---------------------------------------------------------
 
@@ -285,6 +257,8 @@ class Connection(Transport):
         """Send a piece of the body; blocks while too much of it is unsent."""
         with self.lock:
             self._check(request)
+            if self._errors:
+                self._hand_on_errors()
             self.codec.send_body(request, chunk)
             self._flush()
             if self._queue.size <= self._server.config.write_buffer_bytes:
@@ -297,6 +271,8 @@ class Connection(Transport):
         """Send the last piece and end the response; what the peer does not take at once is left
         to the poller."""
         with self.lock:
+            if self._errors:
+                self._hand_on_errors()
             if request.aborted or self.broken:
                 self.codec.abort(request)
             else:
@@ -308,18 +284,31 @@ class Connection(Transport):
     def abort(self, request: Any) -> None:
         """End a response that cannot be completed."""
         with self.lock:
+            if self._errors:
+                self._hand_on_errors()
             self.codec.abort(request)
             self._ended(request)
 
     def send_errors(self, request: Any, text: str) -> None:
         """Send text to the web server's error log, with the next bytes of the response."""
-        with self.lock:
+        # Without the lock: this thread may hold it, where the garbage collector runs a finalizer
+        # of the application, or a log handler writes to wsgi.errors, in the midst of it.
+        if not request.ended and len(self._errors) < _HELD_TEXTS:
+            self._errors.append((request, text))
+
+    def _hand_on_errors(self) -> None:
+        """Give the codec what was written to wsgi.errors; it leaves with the bytes that follow."""
+        errors, self._errors = self._errors, []
+        for request, text in errors:
             if not request.ended and not request.aborted and not self.broken:
                 self.codec.send_errors(request, text)
 
     def _ended(self, request: Request) -> None:
         request.ended = True
         self.running -= 1
+        for sink in (request.body, request.data):
+            if sink is not None:  # the descriptor is not this request's to read any more
+                sink.fail(ClientDisconnected("the response ended before the request body"))
         if self.codec.output:
             self._flush()
         if self.codec.queued and not self.broken:
@@ -377,11 +366,21 @@ class Connection(Transport):
                 logger.debug("%s: %s; closing the connection", self.peer, reason)
                 self._give_up()
 
+    def lose(self, request: Request) -> None:
+        """Nobody will end ``request``: what ran it has failed."""
+        with self.lock:
+            if not request.ended:
+                request.ended = True
+                self.running -= 1
+            self._give_up()
+
     def close_if_idle(self) -> None:
         """Close a kept connection on which nothing goes on; the server is stopping."""
         with self.lock:
             if self.armed and not self._queue.size:
-                self._settle()
+                # All threads may be busy: what has come already is a request to be served.
+                self.armed = 0
+                self._server.enqueue(self, self._bring_in(READ))
 
     def _finish_connection(self) -> None:
         """Everything is sent and nothing runs: close, or linger while the peer still sends."""

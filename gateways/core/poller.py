@@ -116,6 +116,7 @@ class SelectorPoller:
         self._watched: set[int] = set()
         self._events: collections.deque[Event] = collections.deque()
         self._all_awake = False
+        self._wakes = 0  # that no thread has returned for yet
         self._wake_read, self._wake_write = os.pipe()
         for fd in (self._wake_read, self._wake_write):
             os.set_blocking(fd, False)
@@ -136,23 +137,25 @@ class SelectorPoller:
         if not self._lead.acquire(timeout=-1 if timeout is None else timeout):
             return None
         try:
-            if not self._events:
+            if not self._events and not self._wakes:
                 self._apply_changes()
                 self._select(timeout)
             with self._lock:
+                if self._wakes:
+                    self._wakes -= 1
+                    return None
                 return self._events.popleft() if self._events else None
         finally:
             self._lead.release()
 
     def wake(self) -> None:
-        try:
-            os.write(self._wake_write, b"\0")
-        except BlockingIOError:
-            pass  # full: they are awake
+        with self._lock:
+            self._wakes += 1
+        self._interrupt()
 
     def wake_all(self) -> None:
         self._all_awake = True
-        self.wake()
+        self._interrupt()
 
     def close(self) -> None:
         self._selector.close()
@@ -166,7 +169,14 @@ class SelectorPoller:
                 stale = [event for event in self._events if event[0] == fd]
                 for event in stale:
                     self._events.remove(event)
-        self.wake()
+        self._interrupt()
+
+    def _interrupt(self) -> None:
+        """End the leader's select(), or the next one."""
+        try:
+            os.write(self._wake_write, b"\0")
+        except BlockingIOError:
+            pass  # full: it is readable
 
     def _apply_changes(self) -> None:
         with self._lock:

@@ -11,6 +11,7 @@ import collections
 import logging
 import os
 import resource
+import select
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -108,9 +109,10 @@ class Server:
                 )
                 break
             self._workers.append(worker)
-        for acceptor in self._acceptors:
-            self.handlers[acceptor.fileno()] = acceptor
-            self.poller.watch(acceptor.fileno())
+        with self._accept_lock:  # the first listener may make us pause before the last is watched
+            for acceptor in self._acceptors:
+                self.handlers[acceptor.fileno()] = acceptor
+                self.poller.watch(acceptor.fileno())
         logger.info(
             "serving on %s with %d threads",
             ", ".join(str(acceptor.listener) for acceptor in self._acceptors),
@@ -271,11 +273,14 @@ class Server:
 
     def _accept_backlog(self, acceptor: Acceptor) -> None:
         """Take in what the kernel has accepted for us already; closing would reset it."""
-        for _ in range(self.config.backlog):
-            connection, requests = acceptor.accept()
-            if connection is None:
+        poll = select.poll()
+        poll.register(acceptor.fileno(), select.POLLIN)
+        for _ in range(self.config.backlog + 1):  # the kernel holds one more than it is told
+            if not poll.poll(0):
                 return
-            self.enqueue(connection, requests)
+            connection, requests = acceptor.accept()
+            if connection is not None:  # else it may not connect, or has left
+                self.enqueue(connection, requests)
 
     def _work_alone(self) -> None:
         """No thread could be started: serve in this one, for the length of a tick."""

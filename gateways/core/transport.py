@@ -15,11 +15,16 @@ from gateways.core.clock import Clock
 from gateways.core.poller import Poller, Waker, waker
 from gateways.core.sendqueue import SendQueue
 from gateways.protocols.base import Buffer
+from gateways.protocols.detect import mismatch
 
 logger = logging.getLogger("gateways.connection")
 
 # A peer that lingers may keep sending, but not for ever: so many linger timeouts at most.
 _LINGER_ROUNDS = 12
+_TURNED_AWAY_SECONDS = 5.0
+
+_forked: list[int] = []  # not empty once this process has forked (a subprocess does not count)
+os.register_at_fork(after_in_parent=lambda: _forked.extend([] if _forked else [1]))
 
 
 class Transport:
@@ -143,6 +148,21 @@ class Transport:
         self.linger_until = self.since + _LINGER_ROUNDS * timeout
         self._shutdown(socket.SHUT_WR)
 
+    def _turn_away(self, data: bytes, protocol: str) -> bool:
+        """Whether the peer speaks another protocol: it is told so, in that one."""
+        found = mismatch(data, protocol)
+        if found is None:
+            return False
+        remedy, answer = found
+        logger.warning("%s: %s", self.peer, remedy)
+        if answer:
+            self._send([answer])
+        if self._queue.size or not answer:
+            self._break()
+        elif not self.broken:
+            self._linger(_TURNED_AWAY_SECONDS)
+        return True
+
     def _shutdown(self, how: int) -> None:
         sock = socket.socket(fileno=self._fd)
         try:
@@ -157,4 +177,6 @@ class Transport:
         self.closed = True
         if self._known:
             self._poller.forget(self._fd)
+        if _forked:  # a child may hold the descriptor too: the peer must see the end all the same
+            self._shutdown(socket.SHUT_WR)
         os.close(self._fd)

@@ -71,10 +71,13 @@ class Worker:
         """One ``step``; an error in it costs its connection, never its thread."""
         try:
             self.step(timeout)
-        except Exception:
+        except BaseException:  # whatever it is, it must not cost the thread
             logger.exception("an error of the gateway itself; the connection is given up")
-            if self.connection is not None:
-                self.connection.expire("an error of the gateway itself")
+            if self.connection is not None and self.request is not None:
+                self.connection.lose(self.request)
+                for sink in (self.request.body, self.request.data):
+                    if sink is not None:
+                        sink.close()
             self.connection = self.request = None
 
     def step(self, timeout: float | None) -> None:

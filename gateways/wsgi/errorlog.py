@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import _thread  # threading is more than a CGI script needs
+
 from gateways.logs import get_logger
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
@@ -26,12 +28,13 @@ class ErrorChannel(Protocol):
 class ErrorStream:
     """A text stream; each complete line is one record of our log, and is sent on at once."""
 
-    __slots__ = ("_channel", "_line", "_request")  # _line: text without its newline yet
+    __slots__ = ("_channel", "_line", "_logging", "_request")  # _line: text without its newline yet
 
     def __init__(self, channel: ErrorChannel, request: object) -> None:
         self._channel: ErrorChannel | None = channel
         self._request = request
         self._line = ""
+        self._logging = 0  # the thread that is handing text to our log
 
     def write(self, text: str, /) -> int:
         """Append text; any character will do."""
@@ -63,7 +66,13 @@ class ErrorStream:
         self._channel = None
 
     def _emit(self, text: str) -> None:
-        for line in text.split("\n"):
-            logger.error("%s", line)
+        thread = _thread.get_ident()
+        if self._logging != thread:  # else the log has a handler that writes to this stream
+            self._logging = thread
+            try:
+                for line in text.split("\n"):
+                    logger.error("%s", line)
+            finally:
+                self._logging = 0
         if self._channel is not None:
             self._channel.send_errors(self._request, text + "\n")

@@ -323,8 +323,9 @@ def _failed(
 
 def request_name(variables: dict[str, str]) -> str:
     """A request as log lines name it; works on variables and on the environ made of them."""
-    path = variables.get("SCRIPT_NAME", "") + variables.get("PATH_INFO", "")
-    method = variables.get("REQUEST_METHOD", "?")
+    # The application may have put anything there by now.
+    path = f"{variables.get('SCRIPT_NAME', '')}{variables.get('PATH_INFO', '')}"
+    method = str(variables.get("REQUEST_METHOD", "?"))
     return f"{method if method.isalnum() and method.isascii() else repr(method)} {path!r}"
 
 

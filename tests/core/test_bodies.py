@@ -214,3 +214,33 @@ def test_memory_stays_flat_while_a_gigabyte_goes_in_and_out(tmp_path: Path) -> N
         assert received[0] > gigabyte  # type: ignore[operator]
         grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
     assert grown < 30 * 1024  # KiB
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+def test_who_reads_after_the_response_has_ended_finds_the_end_of_the_body(
+    tmp_path: Path, poller: str
+) -> None:
+    errors: list[OSError] = []
+
+    class Drains(list[bytes]):
+        def __init__(self, environ: dict[str, Any]) -> None:
+            super().__init__([b"ok"])
+            self.environ = environ
+
+        def close(self) -> None:
+            try:
+                self.environ["wsgi.input"].read()
+            except OSError as error:
+                errors.append(error)
+
+    def app(environ: dict[str, Any], start_response: Any) -> Any:
+        start_response("200 OK", [])
+        return Drains(environ)
+
+    with serving(app, tmp_path, poller=poller, threads=1) as served, served.connect() as peer:
+        peer.send(begin(1) + params(1, post(200_000)) + stdin(1, bytes(100_000))[:-8])
+        assert peer.reply().body == b"ok"
+        peer.send(stdin(1, bytes(100_000)))
+        peer.send(request(2, {**POST, "CONTENT_LENGTH": "0"}))
+        assert peer.replies(2)[2].body == b"ok"
+    assert "response ended before" in str(errors[0])

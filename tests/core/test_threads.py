@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import threading
 import time
 from pathlib import Path
@@ -111,3 +113,66 @@ def test_a_slow_request_among_many_quick_ones_keeps_nobody_waiting(
                 quick.replies(number)
             release.set()
             assert slow.reply().body == b"done"
+
+
+@pytest.mark.parametrize("poller", POLLERS)
+def test_each_wake_wakes_one_thread(poller: str) -> None:
+    instance = POLLERS[poller]()
+    try:
+        for _ in range(3):
+            instance.wake()
+        start = time.monotonic()
+        assert [instance.wait(DEADLINE) for _ in range(3)] == [None] * 3
+        assert time.monotonic() - start < DEADLINE
+        assert instance.wait(0) is None
+    finally:
+        instance.close()
+
+
+def test_a_request_whose_application_spoils_its_environ_is_answered(tmp_path: Path) -> None:
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        environ["PATH_INFO"] = environ["REQUEST_METHOD"] = None
+        raise ValueError("spoilt")
+
+    with serving(app, tmp_path, threads=1) as served:
+        for _ in range(3):
+            with served.connect() as peer:
+                peer.send(request(1, GET, keep=False))
+                assert peer.reply().status == "500 Internal Server Error"
+        eventually(lambda: served.connections() == 0)
+
+
+def test_a_request_that_nobody_ends_costs_its_connection_alone(tmp_path: Path) -> None:
+    def broken(connection: Any, request: Any) -> None:
+        raise SystemExit("an overridden handler")
+
+    with serving(hello, tmp_path, threads=1, server={"run_request": broken}) as served:
+        for _ in range(3):
+            with served.connect() as peer:
+                peer.send(request(1, GET))
+                assert peer.is_closed()
+        eventually(lambda: served.connections() == 0)
+
+
+def test_a_log_handler_that_writes_to_wsgi_errors_is_no_endless_loop(tmp_path: Path) -> None:
+    streams: list[Any] = [io.StringIO()]  # for what the server says before
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            streams[-1].write(record.getMessage() + "\n")
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        streams.append(environ["wsgi.errors"])
+        environ["wsgi.errors"].write("said\n")
+        return hello(environ, start_response)
+
+    handler = Handler()
+    logging.getLogger("gateways").addHandler(handler)
+    try:
+        with serving(app, tmp_path) as served, served.connect() as peer:
+            peer.send(request(1, GET))
+            reply = peer.reply()
+    finally:
+        logging.getLogger("gateways").removeHandler(handler)
+    assert reply.body == b"hello"
+    assert b"said\n" in reply.stderr

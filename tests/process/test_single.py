@@ -150,6 +150,21 @@ def test_what_an_application_does_after_its_response_is_waited_for(tmp_path: Pat
     assert done.exists()
 
 
+def test_a_request_that_has_arrived_is_served_though_all_threads_are_busy(tmp_path: Path) -> None:
+    process = Process(tmp_path, "--threads", "1")
+    with process.connect() as kept:
+        kept.send(request(1, GET))
+        kept.replies(1)
+        with process.begin_to_wait() as busy:
+            kept.send(request(1, GET))
+            process.popen.terminate()
+            eventually(lambda: not process.can_connect())
+            process.release()
+            assert busy.reply().body == b"/wait"
+            assert kept.replies(2)[1].body == b"/"
+    assert process.end()[0] == 0
+
+
 def test_a_second_signal_stops_at_once(process: Process) -> None:
     with process.begin_to_wait() as peer:
         process.popen.terminate()
