@@ -1,32 +1,44 @@
-"""Measure what CGI costs: ``python benchmarks/cgi_bench.py [--requests N]``.
+"""Measure what CGI costs: ``python benchmarks/cgi_bench.py [--requests N] [--rounds N]``.
 
-Each row is a process for each sample, as a web server starts one; its CPU time is that of the
-children that were waited for. The rows take turns, and the median of the samples counts. The
-interpreter runs without ``site`` (-S), so that what an editable installation imports at its start,
-in every row, hides nothing. The background server of the persistent row is no child of ours: its
-CPU per request is read from its clock and added.
+The first table is of processes that are started here, as a web server starts one: the CPU time of
+each is that of the children that were waited for. The rows take turns, and the median of the
+samples counts. The interpreter runs without ``site`` (-S), so that what an editable installation
+imports at its start, in every row, hides nothing.
+
+The second table is of the same scripts behind a real Apache, with nothing left out.
+
+The background server of the persistent rows is no child of ours: its CPU time is read from its
+clock and added.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import importlib.metadata
 import os
 import resource
+import shutil
 import signal
-import socket
 import statistics
-import struct
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import FrameType
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.cpu import tree_seconds  # noqa: E402  # after the path
+from benchmarks import apache, report, servers  # noqa: E402  # after the path
+from benchmarks.cpu import machine_seconds, tree_seconds  # noqa: E402
+from benchmarks.processes import BenchmarkError, end_listener, listener  # noqa: E402
+
+RESULTS = ROOT / "benchmarks" / "results" / "cgi.md"
+TARGET_RATIO = 1 / 5  # PersistentCGI to wsgiref's CGIHandler, with Flask, behind Apache
 
 _FLASK = """\
 from flask import Flask
@@ -46,8 +58,24 @@ _SCRIPTS = {
     "CGIHandler().run(app)\n",
     "gateways.cgi": 'from gateways.cgi import CGIHandler\nCGIHandler().run("{app}:app")\n',
     "persistent": "from gateways.cgi import PersistentCGI\n"
-    'PersistentCGI(app="{app}:app", directory={run!r}).run()\n',
+    'PersistentCGI(app="{app}:app", directory={run!r}, idle_timeout=60).run()\n',
 }
+# Behind Apache: the names of the rows, and their keys above.
+_BEHIND_APACHE = {
+    "wsgiref.handlers.CGIHandler": "wsgiref",
+    "gateways.cgi.CGIHandler": "gateways.cgi",
+    "gateways.cgi.PersistentCGI": "persistent",
+}
+_FLASK_WITH_NAMES = """\
+from flask import Flask
+app = Flask(__name__)
+
+@app.get("/greet/<name>")
+def greet(name):
+    return f"Hello {name}"
+"""
+_REQUESTS_IN_A_ROUND = 10
+_WARM_UP_REQUESTS = 2
 _ENVIRON = {
     "GATEWAY_INTERFACE": "CGI/1.1",
     "REQUEST_METHOD": "GET",
@@ -77,32 +105,168 @@ class Row:
         return statistics.median(self.samples) * 1000
 
 
+@dataclass(frozen=True)
+class Batch:
+    """The requests of one row in one round, behind Apache."""
+
+    scripts: list[float]  # CPU seconds, one by one
+    background: float  # seconds of all of them
+    web_server: float
+    foreign: float  # cores that were busy with what is not of the benchmark
+
+    @property
+    def milliseconds(self) -> float:
+        """For a request, the scripts and the background server."""
+        return (sum(self.scripts) + self.background) / len(self.scripts) * 1000
+
+
+@dataclass
+class ApacheRow:
+    """One kind of script behind Apache."""
+
+    name: str
+    site: apache.Apache
+    run: Path  # where a background server has its socket
+    requests: int = 0
+    start_seconds: float = 0.0  # what the start of the background server took
+    batches: list[Batch] = field(default_factory=list)
+
+    @property
+    def milliseconds(self) -> float:
+        """The median over the rounds."""
+        return statistics.median(batch.milliseconds for batch in self.batches)
+
+    def background(self) -> int:
+        """The background server; 0 if there is none."""
+        return next(filter(None, map(listener, self.run.glob("gateways/*/socket"))), 0)
+
+    def request(self, count: int) -> list[float]:
+        """So many requests, one after the other; the CPU seconds of their scripts."""
+        for _ in range(count):
+            self.site.get(f"/greet/{self.requests}", b"Hello %d" % self.requests)
+            self.requests += 1
+        return self.site.script_seconds(self.requests)[-count:]
+
+
 def main() -> int:
-    """Measure and print the table."""
+    """Measure, print the tables, write the results; 1 if an answer was wrong."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--requests", type=int, default=40, help="samples of each row (40)")
+    parser.add_argument("--requests", type=int, default=30, help="samples of each row (30)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=6,
+        help=f"behind Apache, of {_REQUESTS_IN_A_ROUND} requests for each row (6)",
+    )
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, _leave)
+    start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gateways-cgi-") as name:
         folder = Path(name)
-        rows = _rows(folder)
-        environ = _environ()
+        folder.chmod(0o755)  # Apache runs as another user
         try:
-            for row in rows:
-                _sample(row, folder, environ, 0)  # compiles, and starts the server
-            for _ in range(options.requests):
-                for row in rows:
-                    server = server_of(folder, row.name) if row.background else 0
-                    row.samples.append(_sample(row, folder, environ, server))
-        finally:
-            for row in rows:
-                server = server_of(folder, row.name) if row.background else 0
-                if server:
-                    os.kill(server, signal.SIGTERM)
-                    deadline = time.monotonic() + 10
-                    while server_of(folder, row.name) and time.monotonic() < deadline:
-                        time.sleep(0.01)
-    _print(rows)
+            program, timed = apache.program(), servers.compile_c("timed", folder)
+        except BenchmarkError as error:
+            program, missing = "", f"no rows behind Apache: {error}"
+        try:
+            direct = _measure_directly(folder, options.requests)
+            print("\n".join(_direct_lines(direct)))
+            if not program:
+                print(missing)
+                return 0
+            rows, python = _measure_behind_apache(folder, timed, options.rounds)
+        except BenchmarkError as error:
+            print(error, file=sys.stderr)
+            return 1
+    behind = _apache_lines(rows)
+    print("\n".join(["", *behind]))
+    print(f"{time.monotonic() - start:.0f} s in all")
+    settings = (
+        f"directly: {options.requests} requests for each row, in turns; behind Apache: "
+        f"{options.rounds} rounds in turns of {_REQUESTS_IN_A_ROUND} requests for each row, one "
+        f"after the other, after {_WARM_UP_REQUESTS} to warm up"
+    )
+    text = _document(_direct_lines(direct), behind, [settings, *_versions(program, python)])
+    RESULTS.write_text(text, encoding="utf-8")
+    print(f"written to {RESULTS.relative_to(ROOT)}")
     return 0
+
+
+def _leave(number: int, frame: FrameType | None) -> None:
+    """End as on Ctrl-C, so that what was started is ended and removed."""
+    raise SystemExit(128 + number)
+
+
+def _measure_directly(folder: Path, requests: int) -> list[Row]:
+    rows = _rows(folder)
+    environ = _environ()
+    try:
+        for row in rows:
+            _sample(row, folder, environ, 0)  # compiles, and starts the server
+        for _ in range(requests):
+            for row in rows:
+                server = _server_of(folder, row.name) if row.background else 0
+                row.samples.append(_sample(row, folder, environ, server))
+    finally:
+        for path in folder.glob("*/*/socket"):
+            end_listener(path)
+    return rows
+
+
+def _measure_behind_apache(folder: Path, timed: Path, rounds: int) -> tuple[list[ApacheRow], str]:
+    """The rows, and the Python of the scripts."""
+    packages = folder / "packages"
+    python = apache.copy_packages(packages)
+    (packages / "flaskapp.py").write_text(_FLASK_WITH_NAMES)
+    with contextlib.ExitStack() as stack:
+        rows = []
+        for name, kind in _BEHIND_APACHE.items():
+            place = folder / f"apache-{kind}"
+            run = place / "run"
+            run.mkdir(parents=True)
+            if apache.USER is not None:
+                shutil.chown(run, apache.USER)
+            call = _SCRIPTS[kind].format(app="flaskapp", run=str(run / "gateways"))
+            text = f"#!{python}\nimport sys\nsys.path.insert(0, {str(packages)!r})\n{call}"
+            stack.enter_context(_no_background_server_left(run))  # after Apache
+            site = stack.enter_context(apache.serving_script(text, timed, place / "apache"))
+            rows.append(ApacheRow(name, site, run))
+        for row in rows:
+            row.request(_WARM_UP_REQUESTS)
+            if server := row.background():
+                row.start_seconds = tree_seconds(server)
+        background = [row.background() for row in rows]
+        if [bool(server) for server in background] != [False, False, True]:
+            raise BenchmarkError(f"the background servers are not as expected: {background}")
+        for _ in range(rounds):
+            for row, server in zip(rows, background, strict=True):
+                row.batches.append(_batch(row, server))
+        if [row.background() for row in rows] != background:
+            raise BenchmarkError("the background server was replaced meanwhile")
+    return rows, python
+
+
+@contextlib.contextmanager
+def _no_background_server_left(run: Path) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        for path in run.glob("gateways/*/socket"):
+            end_listener(path)
+
+
+def _batch(row: ApacheRow, server: int) -> Batch:
+    def clocks() -> tuple[float, float, float, float, float]:
+        background = tree_seconds(server) if server else 0.0
+        ours = tree_seconds(os.getpid())
+        return background, row.site.own_seconds(), ours, machine_seconds(), time.monotonic()
+
+    before = clocks()
+    scripts = row.request(_REQUESTS_IN_A_ROUND)
+    spent = [now - then for now, then in zip(clocks(), before, strict=True)]
+    background, web_server, ours, machine, seconds = spent
+    foreign = (machine - ours - background - sum(scripts)) / seconds
+    return Batch(scripts, background, web_server, max(0.0, foreign))
 
 
 def _rows(folder: Path) -> list[Row]:
@@ -155,30 +319,97 @@ def _cpu_seconds(server: int) -> float:
     return used.ru_utime + used.ru_stime + (tree_seconds(server) if server else 0.0)
 
 
-def server_of(folder: Path, name: str) -> int:
+def _server_of(folder: Path, name: str) -> int:
     """The background server of a row; 0 if there is none."""
-    for path in (folder / _slug(name)).glob("*/socket"):
-        with socket.socket(socket.AF_UNIX) as connection:
-            try:
-                connection.connect(str(path))
-            except OSError:
-                continue
-            credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
-            return int(struct.unpack("iII", credentials)[0])
-    return 0
+    return next(filter(None, map(listener, (folder / _slug(name)).glob("*/socket"))), 0)
 
 
-def _print(rows: list[Row]) -> None:
-    print("| row | CPU, ms | without python itself, ms |\n|---|---|---|")
+def _direct_lines(rows: Sequence[Row]) -> list[str]:
+    lines = ["| row | CPU, ms | without python itself, ms |", "|---|---:|---:|"]
     itself = rows[0].milliseconds
     for row in rows:
-        print(f"| {row.name} | {row.milliseconds:.1f} | {row.milliseconds - itself:.1f} |")
+        lines.append(f"| {row.name} | {row.milliseconds:.1f} | {row.milliseconds - itself:.1f} |")
     named = {row.name: row.milliseconds for row in rows}
+    lines.append("")
     for app in ("trivial", "flaskapp"):
         persistent = named[f"one CGI request: persistent, {app}"]
         wsgiref = named[f"one CGI request: wsgiref, {app}"]
-        print(f"persistent / wsgiref, {app}: 1/{wsgiref / persistent:.1f}")
+        lines.append(f"- persistent / wsgiref, {app}: 1/{wsgiref / persistent:.1f}")
+    return lines
+
+
+def _apache_lines(rows: Sequence[ApacheRow]) -> list[str]:
+    titles = ["script", "CPU ms/request", "lowest-highest", "of it the script"]
+    titles += ["of it the background server", "besides: Apache itself"]
+    lines = [f"| {' | '.join(titles)} |", "|---|" + "---:|" * (len(titles) - 1)]
+    for row in rows:
+        costs = [batch.milliseconds for batch in row.batches]
+        count = sum(len(batch.scripts) for batch in row.batches)
+        cells = [row.name, f"{row.milliseconds:.1f}", f"{min(costs):.1f}-{max(costs):.1f}"]
+        for seconds in (
+            sum(sum(batch.scripts) for batch in row.batches),
+            sum(batch.background for batch in row.batches),
+            sum(batch.web_server for batch in row.batches),
+        ):
+            cells.append(f"{seconds / count * 1000:.1f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    wsgiref, plain, persistent = rows
+    lines.append("")
+    for row in (plain, persistent):
+        ratio = row.milliseconds / wsgiref.milliseconds
+        text = f"- {row.name} / {wsgiref.name}: {ratio:.3f} = 1/{1 / ratio:.1f}"
+        if row is persistent:
+            verdict = "within" if ratio <= TARGET_RATIO else "above"
+            text += f", {verdict} the target of {TARGET_RATIO:.3f} (1/{1 / TARGET_RATIO:.0f})"
+        lines.append(text)
+    lines.append(
+        f"- the start of the background server took {persistent.start_seconds * 1000:.0f} ms, "
+        "once, which are not in the table"
+    )
+    lines.append(f"- {report.quietness([each.foreign for row in rows for each in row.batches])}")
+    return lines
+
+
+def _versions(program: str, python: str) -> list[str]:
+    server = servers.first_line([program, "-v"]).removeprefix("Server version: ")
+    return [
+        report.machine(),
+        servers.gateways_version(),
+        f"Flask {importlib.metadata.version('flask')}",
+        f"{server}, mpm_event, mod_cgid, contrib/apache/cgid.conf",
+        f"directly: {_interpreter(sys.executable)}, -S",
+        f"behind Apache: {_interpreter(python)}",
+    ]
+
+
+def _interpreter(python: str) -> str:
+    return f"{servers.first_line([python, '--version'])}, {servers.build(python)}"
+
+
+def _document(direct: Sequence[str], behind: Sequence[str], where: Sequence[str]) -> str:
+    parts = [
+        "# The latest run of `python benchmarks/cgi_bench.py`",
+        "",
+        "CPU time, user and system, of a request that a CGI script answers, in milliseconds. What "
+        "is measured and how is in [the README](../README.md).",
+        "",
+        "## Behind Apache, a Flask application",
+        "",
+        *behind,
+        "",
+        "## Processes alone, without a web server and without `site`",
+        "",
+        *direct,
+        "",
+        "## Where and with what",
+        "",
+        *(f"- {line}" for line in where),
+        "",
+    ]
+    return "\n".join(parts)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    with contextlib.suppress(KeyboardInterrupt):
+        sys.exit(main())
+    sys.exit(130)

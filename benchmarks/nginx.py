@@ -10,7 +10,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks.processes import BenchmarkError, running, wait_until_ready
+from benchmarks.processes import BenchmarkError, free_ports, running, wait_until_ready
 
 _TEMPLATE = Path(__file__).resolve().parent / "nginx.conf"
 _ATTEMPTS = 3
@@ -33,7 +33,7 @@ def nginx_before(backend: Path, directory: Path, connections: int) -> Iterator[N
     configuration = directory / "nginx.conf"
     log = directory / "nginx.log"
     for attempt in range(1, _ATTEMPTS + 1):
-        ports = _free_ports(2)
+        ports = free_ports(2)
         values = {
             "DIRECTORY": directory,
             "SOCKET": backend,
@@ -61,12 +61,3 @@ def nginx_before(backend: Path, directory: Path, connections: int) -> Iterator[N
 
 def _connect(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), timeout=5)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports that are free now; all are held at once, so that they differ."""
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for each in sockets:
-            each.bind(("127.0.0.1", 0))
-        return [int(each.getsockname()[1]) for each in sockets]

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -73,6 +74,50 @@ def wait_until_ready(
             if time.monotonic() > deadline:
                 raise BenchmarkError(f"cannot be reached ({error}): {tail(log)}") from None
         time.sleep(_POLL_SECONDS)
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports that are free now; all are held at once, so that they differ."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [int(each.getsockname()[1]) for each in sockets]
+
+
+def listener(path: Path) -> int:
+    """The process that listens on a Unix socket; 0 if there is none."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        try:
+            connection.connect(str(path))
+        except OSError:
+            return 0
+        credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+        return int(struct.unpack("iII", credentials)[0])
+
+
+def end_listener(path: Path) -> None:
+    """End a server that is no child of ours, and wait until it is gone."""
+    pid = listener(path)
+    if not pid:
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
+        deadline = time.monotonic() + _STOP_SECONDS
+        while time.monotonic() < deadline:
+            if _has_ended(pid):
+                return
+            time.sleep(_POLL_SECONDS)
+
+
+def _has_ended(pid: int) -> bool:
+    """Whether it is gone, or a zombie of somebody else."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="latin-1")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] in "ZX"
 
 
 def tail(log: Path, lines: int = 3) -> str:

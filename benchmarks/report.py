@@ -123,8 +123,12 @@ def bound(rows: Sequence[Row]) -> list[str]:
 
 
 def quiet(rows: Sequence[Row]) -> str:
+    """``quietness`` of all samples."""
+    return quietness([sample.foreign for row in rows for sample in row.samples])
+
+
+def quietness(foreign: Sequence[float]) -> str:
     """How much else ran meanwhile, and whether the figures are worth keeping."""
-    foreign = [sample.foreign for row in rows for sample in row.samples]
     if not foreign:
         return "nothing was measured"
     used = statistics.fmean(foreign)

@@ -15,7 +15,6 @@ import signal
 import socket
 import subprocess
 import sys
-import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -48,7 +47,7 @@ def available(directory: Path) -> tuple[list[Server], list[str]]:
     else:
         remarks.append("no flup rows: pip install flup==1.0.3")
     try:
-        floor = _build_floor(directory)
+        floor = compile_c("floor", directory)
         servers.append(Server("floor (C)", "floor", lambda path: [str(floor), str(path)]))
     except BenchmarkError as error:
         remarks.append(f"no floor rows: {error}")
@@ -72,12 +71,13 @@ def _compiler() -> str | None:
     return shutil.which(os.environ.get("CC") or "cc")
 
 
-def _build_floor(directory: Path) -> Path:
+def compile_c(name: str, directory: Path) -> Path:
+    """Compile one of the C programs beside this file into ``directory``."""
     compiler = _compiler()
     if compiler is None:
         raise BenchmarkError("no C compiler")
-    program = directory / "floor"
-    command = [compiler, "-O2", "-o", str(program), str(HERE / "floor.c")]
+    program = directory / name
+    command = [compiler, "-O2", "-o", str(program), str(HERE / f"{name}.c")]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode:
         raise BenchmarkError(result.stderr.strip().splitlines()[-1])
@@ -114,26 +114,32 @@ def connect_to(path: Path) -> socket.socket:
 def versions() -> list[str]:
     """What takes part, with its version; what is not installed is left out."""
     found = [
-        _first_line([sys.executable, "-m", "gateways", "--version"]) + _interpreter_build(),
-        _first_line(["nginx", "-v"]),
-        _first_line(["wrk", "-v"]).partition(" [")[0],
+        f"{gateways_version()}, CPython {build(sys.executable)}",
+        first_line(["nginx", "-v"]),
+        first_line(["wrk", "-v"]).partition(" [")[0],
     ]
     with contextlib.suppress(importlib.metadata.PackageNotFoundError):
         found.insert(1, f"flup {importlib.metadata.version('flup')}")
     compiler = _compiler()
     if compiler:
-        found.append(f"floor compiled by {_first_line([compiler, '--version'])}")
+        found.append(f"floor compiled by {first_line([compiler, '--version'])}")
     return [line for line in found if line]
 
 
-def _interpreter_build() -> str:
-    """How the interpreter was compiled, which is worth a third of what a request costs."""
-    arguments = str(sysconfig.get_config_var("CONFIG_ARGS"))
-    optimized = "with" if "--enable-optimizations" in arguments else "without"
-    return f", CPython built {optimized} --enable-optimizations"
+def gateways_version() -> str:
+    """The gateways that is measured."""
+    return first_line([sys.executable, "-m", "gateways", "--version"])
 
 
-def _first_line(command: list[str]) -> str:
+def build(python: str) -> str:
+    """How an interpreter was compiled, which is worth a third of what a request costs."""
+    command = "import sysconfig; print(sysconfig.get_config_var('CONFIG_ARGS'))"
+    optimized = "--enable-optimizations" in first_line([python, "-c", command])
+    return f"built {'with' if optimized else 'without'} --enable-optimizations"
+
+
+def first_line(command: list[str]) -> str:
+    """What a program says first, on either output; nothing where it cannot be run."""
     try:
         result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     except OSError:
