@@ -1,7 +1,7 @@
 # make run     serve a demo application over FastCGI and show an answer; Ctrl-C ends it
 # make test    the whole suite, behind the real web servers as well
 # make lint    ruff and mypy
-# make bench   the cost of a request, beside flup's, and of CGI, beside wsgiref
+# make bench   the cost of a request, beside flup's, and of CGI behind Apache, beside wsgiref's
 # make clean   remove what the above made
 
 PYTHON ?= python3
@@ -20,7 +20,7 @@ lint: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/test
+bench: .venv/test servers
 	$(BIN)/python benchmarks/bench.py
 	$(BIN)/python benchmarks/cgi_bench.py
 
@@ -28,7 +28,7 @@ clean:
 	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# The web servers that the tests boot, from the distribution's packages.
+# The web servers that the tests and the benchmarks boot, from the distribution's packages.
 servers:
 	@.ci/servers
 

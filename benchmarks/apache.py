@@ -1,8 +1,8 @@
 """Apache httpd before CGI scripts: contrib/apache/cgid.conf, one Apache for each script.
 
 The daemon of mod_cgid starts a script for every request, and ignores SIGCHLD: nobody waits for a
-script, and what it has used is counted nowhere. So each script is started through ``timed.c``, which
-waits for it and writes it down.
+script, and what it has used is counted nowhere. So each script is started through ``timed.c``,
+which waits for it and writes it down.
 """
 
 from __future__ import annotations

@@ -371,19 +371,16 @@ def _apache_lines(rows: Sequence[ApacheRow]) -> list[str]:
 
 
 def _versions(program: str, python: str) -> list[str]:
+    of_the_system = ", of the distribution" if python == "/usr/bin/python3" else ""
     server = servers.first_line([program, "-v"]).removeprefix("Server version: ")
     return [
         report.machine(),
         servers.gateways_version(),
         f"Flask {importlib.metadata.version('flask')}",
         f"{server}, mpm_event, mod_cgid, contrib/apache/cgid.conf",
-        f"directly: {_interpreter(sys.executable)}, -S",
-        f"behind Apache: {_interpreter(python)}",
+        f"behind Apache: {servers.first_line([python, '--version'])}{of_the_system}",
+        f"directly: {servers.first_line([sys.executable, '--version'])}, {servers.build()}",
     ]
-
-
-def _interpreter(python: str) -> str:
-    return f"{servers.first_line([python, '--version'])}, {servers.build(python)}"
 
 
 def _document(direct: Sequence[str], behind: Sequence[str], where: Sequence[str]) -> str:
