@@ -133,7 +133,7 @@ def gateways_version() -> str:
 
 
 def build() -> str:
-    """How the interpreter was compiled, which is worth a third of what a request costs."""
+    """How the interpreter was compiled, for whoever compares figures of two machines."""
     optimized = "--enable-optimizations" in str(sysconfig.get_config_var("CONFIG_ARGS"))
     return f"built {'with' if optimized else 'without'} --enable-optimizations"
 
