@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import Any
+import re
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 from gateways.errors import ConfigError
 
@@ -16,7 +18,18 @@ KIB = 1024
 ROLES = ("responder", "authorizer", "filter")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
-_SEVERAL = frozenset({"bind", "allow", "forwarded_allow_ips", "pythonpath", "roles"})
+_SEVERAL = frozenset(
+    {"bind", "allow", "env", "env_files", "forwarded_allow_ips", "pythonpath", "reload_on_touch"}
+    | {"roles"}
+)
+_CHOICES = {"log_level": LOG_LEVELS, "sigusr1": ("auto", "reopen", "stop")}
+HOOKS = ("on_start", "post_fork", "on_ready", "on_exit", "on_reload")
+# A pattern, and what to write instead of what does not match it.
+_FORMS = {
+    "workers": (r"[0-9]{1,4}|auto|[0-9]{1,4}:[1-9][0-9]{0,3}", "give 4, auto, 2:8 or 0:4"),
+    "umask": (r"(0o?)?[0-7]{0,3}", "give three octal digits, as 027"),
+    "check": (r"(/.*)?", "a path starts with '/'"),
+}
 # Where zero would mean a server that serves nothing.
 _AT_LEAST_ONE = frozenset({"threads", "max_connections", "max_variables_bytes"})
 
@@ -25,6 +38,12 @@ def _option(default: Any, help: str, *, flags: str = "", metavar: str = "") -> A
     """A field with its help text, extra short flags and the placeholder shown for its value."""
     metadata = {"help": help, "flags": flags, "metavar": metavar}
     return dataclasses.field(default=default, metadata=metadata)
+
+
+def _table(help: str) -> Any:
+    """A field that only the configuration file can give, as a table of that name."""
+    metadata = {"help": help, "table": True}
+    return dataclasses.field(default_factory=dict, hash=False, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +72,51 @@ class Config:
     )
     backlog: int = _option(1024, "Connections that the kernel queues before they are accepted.")
     threads: int = _option(4, "Worker threads, each runs one request at a time.", flags="-t")
-    chdir: str = _option("", "Directory to change to before the application is loaded.")
+    workers: str = _option(
+        "1",
+        "Worker processes under a supervisor: N, auto (as many as the CPUs that may be used) or "
+        "MIN:MAX (more while all threads are busy; with 0:MAX none while nobody asks). "
+        "0: serve in this very process, without a supervisor.",
+        flags="-w",
+        metavar="N",
+    )
+    preload: bool = _option(
+        False,
+        "Load the application once per generation and fork the workers from there: they start "
+        "at once and share its memory.",
+    )
+    max_requests: int = _option(
+        0, "Replace a worker after about this many requests, its successor first. 0: never."
+    )
+    max_requests_jitter: int = _option(
+        0, "Add up to this many, by chance, so that not all workers are replaced at once."
+    )
+    max_rss_bytes: int = _option(
+        0, "Replace a worker whose resident memory has grown past this. 0: never."
+    )
+    max_lifetime_seconds: float = _option(
+        0.0, "Replace a worker after this time (and up to a tenth more, by chance). 0: never."
+    )
+    worker_idle_timeout_seconds: float = _option(
+        60.0, "With --workers MIN:MAX, stop a worker beyond MIN that has been idle this long."
+    )
+    start_timeout_seconds: float = _option(
+        60.0, "How long a worker may take to load the application and be ready. 0: for ever."
+    )
+    check: str = _option(
+        "",
+        "Before a worker may serve, request this path inside it; the answer must be below 400.",
+        metavar="PATH",
+    )
+    reload: bool = _option(
+        False, "Reload when a Python file of the application changes. Needs gateways[reload]."
+    )
+    reload_on_touch: tuple[str, ...] = _option(
+        (), "Reload when this file is touched; may be given several times.", metavar="FILE"
+    )
+    chdir: str = _option(
+        "", "Directory to change to before the application is loaded.", metavar="DIR"
+    )
     pythonpath: tuple[str, ...] = _option(
         (), "Directory to put in front of sys.path; may be given several times.", metavar="DIR"
     )
@@ -84,7 +147,75 @@ class Config:
         True, "Serve several FastCGI requests at once on one connection where the peer wants it."
     )
     debug: bool = _option(False, "Show the traceback in the error page. Never on a public site.")
+
+    venv: str = _option(
+        "", "Virtual environment whose packages the application uses.", metavar="DIR"
+    )
+    env: tuple[str, ...] = _option(
+        (),
+        "Environment variable for the application; may be given several times.",
+        metavar="NAME=VALUE",
+    )
+    env_files: tuple[str, ...] = _option(
+        (),
+        "File of such lines, read again at each reload; may be given several times.",
+        metavar="FILE",
+    )
+    clear_env: bool = _option(
+        False, "Give the application only PATH, HOME, LANG, LC_*, TZ, TMPDIR and --env."
+    )
+    user: str = _option("", "User to serve as; the sockets are bound before.", metavar="USER")
+    group: str = _option(
+        "", "Group to serve as. Without it: the groups of --user.", metavar="GROUP"
+    )
+    umask: str = _option("", "Umask of the workers, in octal: 027.", metavar="MODE")
+    chroot: str = _option(
+        "", "Directory that the workers see as the root of all files.", metavar="DIR"
+    )
+    daemon: bool = _option(
+        False, "Go into the background, once the application serves; 0 is left only then."
+    )
+    pidfile: str = _option(
+        "",
+        "File for the process id, locked while it runs; `gateways reload --pidfile` needs it.",
+        metavar="FILE",
+    )
+
     log_level: str = _option("info", "debug, info, warning, error or critical.", metavar="LEVEL")
+    error_log: str = _option(
+        "", "File for the log, instead of standard error. SIGUSR1 opens it anew.", metavar="FILE"
+    )
+    access_log: str = _option(
+        "", "File for a line per request; - is standard output. Without it: none.", metavar="FILE"
+    )
+    access_format: str = _option(
+        "combined",
+        "combined, json, or a format of your own: '{client} {method} {path} {status} "
+        "{request_time:.3f}'; docs/logging.md has the names.",
+        metavar="FORMAT",
+    )
+    sigusr1: str = _option(
+        "auto",
+        "What SIGUSR1 does: reopen (the logs) or stop (gracefully, as FastCGI process managers "
+        "mean it). auto: stop where the listening socket was passed on descriptor 0 by anyone "
+        "but supervisord, else reopen.",
+        metavar="MEANING",
+    )
+
+    timeout_seconds: float = _option(
+        0.0,
+        "How long a request may run until its response begins; then the thread's stack is logged, "
+        "RequestTimeout is raised in it and 504 answered. 0: for ever.",
+    )
+    timeout_streaming: bool = _option(False, "Have --timeout end responses that have begun, too.")
+    timeout_grace_seconds: float = _option(
+        3.0,
+        "How long a thread may take to react to RequestTimeout; then 504 is answered in its stead "
+        "and its worker is replaced.",
+    )
+    slow_log_seconds: float = _option(
+        0.0, "Log a request and the stack of its thread when it has run this long. 0: never."
+    )
 
     graceful_timeout_seconds: float = _option(
         30.0, "How long running requests may take to finish when the server stops."
@@ -133,6 +264,14 @@ class Config:
         64 * KIB, "Of a response in the making, what is held while the peer is slow to take it."
     )
 
+    hooks: Mapping[str, str] = _table(
+        "Functions to call, each named as module:function: on_start, post_fork, on_ready, "
+        "on_exit, on_reload."
+    )
+    logging: Mapping[str, Any] = _table(
+        "A configuration for logging.config.dictConfig, in place of --error-log and --log-level."
+    )
+
     def __post_init__(self) -> None:
         """Raise ConfigError for the first value that cannot be meant."""
         for field in dataclasses.fields(self):
@@ -152,13 +291,50 @@ def find_problem(name: str, value: Any) -> str | None:
         return _script_name_problem(value)
     if name == "roles":
         return _roles_problem(value)
-    if name == "log_level" and value.lower() not in LOG_LEVELS:
-        return f"{value!r} is no log level; choose one of {', '.join(LOG_LEVELS)}"
+    if name in _CHOICES and value.lower() not in _CHOICES[name]:
+        return f"{value!r} is none of {', '.join(_CHOICES[name])}"
+    if name in _FORMS:
+        return _form_problem(value, *_FORMS[name])
+    if name == "hooks":
+        return _hooks_problem(value)
     if isinstance(value, (int, float)):
         if not math.isfinite(value):
             return f"must be a finite number, not {value}"
         least = 1 if name in _AT_LEAST_ONE else 0
         return f"must be at least {least}, not {value}" if value < least else None
+    return None
+
+
+class Workers(NamedTuple):
+    """How many worker processes: between ``least`` and ``most``; (0, 0) is no supervisor."""
+
+    least: int
+    most: int
+
+
+def parse_workers(text: str, cpus: int) -> Workers:
+    """What ``workers`` says on a machine where ``cpus`` may be used."""
+    if text == "auto":
+        return Workers(cpus, cpus)
+    least, _, most = text.partition(":")
+    return Workers(int(least), int(most or least))
+
+
+def _form_problem(value: str, pattern: str, remedy: str) -> str | None:
+    if not re.fullmatch(pattern, value):
+        return f"{value!r} is not understood; {remedy}"
+    least, colon, most = value.partition(":")
+    if colon and least.isdigit() and int(least) > int(most):
+        return f"{value!r} has more at least than at most; give {most}:{least}"
+    return None
+
+
+def _hooks_problem(value: Mapping[str, Any]) -> str | None:
+    for name, function in value.items():
+        if name not in HOOKS:
+            return f"{name!r} is no hook; there are {', '.join(HOOKS)}"
+        if not isinstance(function, str) or not re.fullmatch(r"[\w.]+:[\w.]+", function):
+            return f"{name} = {function!r} is not understood; give 'module:function'"
     return None
 
 

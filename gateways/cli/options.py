@@ -16,7 +16,9 @@ import click
 
 from gateways.config import Config, find_problem
 
-FIELDS = {field.name: field for field in dataclasses.fields(Config)}
+FIELDS = {
+    field.name: field for field in dataclasses.fields(Config) if "table" not in field.metadata
+}
 _TYPES = typing.get_type_hints(Config)
 _METAVARS = {"_seconds": "SECONDS", "_bytes": "BYTES"}
 _FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}

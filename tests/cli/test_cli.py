@@ -6,7 +6,6 @@ would, and waits for the process, a connection or its end.
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import logging.config
 import os
@@ -26,7 +25,7 @@ from click.testing import CliRunner, Result
 
 from gateways.cli import main
 from gateways.cli.logs import restore_logging, set_up_logging
-from gateways.cli.options import build_config, config_options, flag, read_size, show_size
+from gateways.cli.options import FIELDS, build_config, config_options, flag, read_size, show_size
 from gateways.cli.serve import prepare_paths
 from gateways.config import Config
 from gateways.errors import ConfigError
@@ -38,7 +37,6 @@ APPLICATION = """
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"served"]
 """
-FIELDS = {field.name: field for field in dataclasses.fields(Config)}
 
 
 def parse(*arguments: str) -> Config:
