@@ -1,54 +1,46 @@
-"""Every option of a server: one frozen dataclass, from which the command line is derived.
+"""Every option of a server: one frozen dataclass, from which everything else is derived.
 
-A field's name carries its unit (``…_seconds``, ``…_bytes``); its metadata carries what the command
-line and the reference page show. An option is declared here and nowhere else.
+That is the command line, the environment variables, the keys of the configuration file and the
+reference page. A field's name carries its unit (``…_seconds``, ``…_bytes``), its metadata what is
+shown. An option is declared here and nowhere else; what its values may be is in ``checks``.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-import re
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from gateways.checks import find_problem
 from gateways.errors import ConfigError
 
 KIB = 1024
-ROLES = ("responder", "authorizer", "filter")
-LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+_heading = ""
 
-_SEVERAL = frozenset(
-    {"bind", "allow", "env", "env_files", "forwarded_allow_ips", "pythonpath", "reload_on_touch"}
-    | {"roles"}
-)
-_CHOICES = {"log_level": LOG_LEVELS, "sigusr1": ("auto", "reopen", "stop")}
-HOOKS = ("on_start", "post_fork", "on_ready", "on_exit", "on_reload")
-# A pattern, and what to write instead of what does not match it.
-_FORMS = {
-    "workers": (r"[0-9]{1,4}|auto|[0-9]{1,4}:[1-9][0-9]{0,3}", "give 4, auto, 2:8 or 0:4"),
-    "umask": (r"(0o?)?[0-7]{0,3}", "give three octal digits, as 027"),
-    "check": (r"(/.*)?", "a path starts with '/'"),
-}
-# Where zero would mean a server that serves nothing.
-_AT_LEAST_ONE = frozenset({"threads", "max_connections", "max_variables_bytes"})
+
+def _under(heading: str) -> None:
+    """Put ``heading`` over the fields declared from here on, in the help and the reference."""
+    global _heading
+    _heading = heading
 
 
 def _option(default: Any, help: str, *, flags: str = "", metavar: str = "") -> Any:
     """A field with its help text, extra short flags and the placeholder shown for its value."""
-    metadata = {"help": help, "flags": flags, "metavar": metavar}
+    metadata = {"help": help, "flags": flags, "metavar": metavar, "group": _heading}
     return dataclasses.field(default=default, metadata=metadata)
 
 
 def _table(help: str) -> Any:
     """A field that only the configuration file can give, as a table of that name."""
-    metadata = {"help": help, "table": True}
+    metadata = {"help": help, "table": True, "group": _heading}
     return dataclasses.field(default_factory=dict, hash=False, metadata=metadata)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Config:
     """The options of one server process. Zero means "no limit" where a limit's help says so."""
+
+    _under("Where to listen")
 
     bind: tuple[str, ...] = _option(
         (),
@@ -71,6 +63,9 @@ class Config:
         metavar="PEER",
     )
     backlog: int = _option(1024, "Connections that the kernel queues before they are accepted.")
+
+    _under("Processes")
+
     threads: int = _option(4, "Worker threads, each runs one request at a time.", flags="-t")
     workers: str = _option(
         "1",
@@ -114,6 +109,9 @@ class Config:
     reload_on_touch: tuple[str, ...] = _option(
         (), "Reload when this file is touched; may be given several times.", metavar="FILE"
     )
+
+    _under("Application")
+
     chdir: str = _option(
         "", "Directory to change to before the application is loaded.", metavar="DIR"
     )
@@ -147,10 +145,12 @@ class Config:
         True, "Serve several FastCGI requests at once on one connection where the peer wants it."
     )
     debug: bool = _option(False, "Show the traceback in the error page. Never on a public site.")
-
     venv: str = _option(
         "", "Virtual environment whose packages the application uses.", metavar="DIR"
     )
+
+    _under("Environment and privileges")
+
     env: tuple[str, ...] = _option(
         (),
         "Environment variable for the application; may be given several times.",
@@ -172,6 +172,9 @@ class Config:
     chroot: str = _option(
         "", "Directory that the workers see as the root of all files.", metavar="DIR"
     )
+
+    _under("In the background")
+
     daemon: bool = _option(
         False, "Go into the background, once the application serves; 0 is left only then."
     )
@@ -180,6 +183,8 @@ class Config:
         "File for the process id, locked while it runs; `gateways reload --pidfile` needs it.",
         metavar="FILE",
     )
+
+    _under("Logging")
 
     log_level: str = _option("info", "debug, info, warning, error or critical.", metavar="LEVEL")
     error_log: str = _option(
@@ -202,6 +207,8 @@ class Config:
         metavar="MEANING",
     )
 
+    _under("Time-outs")
+
     timeout_seconds: float = _option(
         0.0,
         "How long a request may run until its response begins; then the thread's stack is logged, "
@@ -216,7 +223,6 @@ class Config:
     slow_log_seconds: float = _option(
         0.0, "Log a request and the stack of its thread when it has run this long. 0: never."
     )
-
     graceful_timeout_seconds: float = _option(
         30.0, "How long running requests may take to finish when the server stops."
     )
@@ -235,6 +241,8 @@ class Config:
     linger_timeout_seconds: float = _option(
         5.0, "How long to drain what a peer still sends after its response, before the close."
     )
+
+    _under("Limits")
 
     max_connections: int = _option(
         16384, "Open connections; more wait in the backlog. Lowered to what descriptors allow."
@@ -264,6 +272,8 @@ class Config:
         64 * KIB, "Of a response in the making, what is held while the peer is slow to take it."
     )
 
+    _under("Only in the configuration file")
+
     hooks: Mapping[str, str] = _table(
         "Functions to call, each named as module:function: on_start, post_fork, on_ready, "
         "on_exit, on_reload."
@@ -280,31 +290,6 @@ class Config:
                 raise ConfigError(f"{field.name}: {problem}")
 
 
-def find_problem(name: str, value: Any) -> str | None:
-    """What is wrong with ``value`` for the field ``name``, and the remedy; None if nothing is.
-
-    It does not say the name, because the command line knows the field under another one.
-    """
-    if name in _SEVERAL and isinstance(value, str):  # each character would count as one
-        return f"takes several: give ({value!r},)"
-    if name == "script_name":
-        return _script_name_problem(value)
-    if name == "roles":
-        return _roles_problem(value)
-    if name in _CHOICES and value.lower() not in _CHOICES[name]:
-        return f"{value!r} is none of {', '.join(_CHOICES[name])}"
-    if name in _FORMS:
-        return _form_problem(value, *_FORMS[name])
-    if name == "hooks":
-        return _hooks_problem(value)
-    if isinstance(value, (int, float)):
-        if not math.isfinite(value):
-            return f"must be a finite number, not {value}"
-        least = 1 if name in _AT_LEAST_ONE else 0
-        return f"must be at least {least}, not {value}" if value < least else None
-    return None
-
-
 class Workers(NamedTuple):
     """How many worker processes: between ``least`` and ``most``; (0, 0) is no supervisor."""
 
@@ -318,37 +303,3 @@ def parse_workers(text: str, cpus: int) -> Workers:
         return Workers(cpus, cpus)
     least, _, most = text.partition(":")
     return Workers(int(least), int(most or least))
-
-
-def _form_problem(value: str, pattern: str, remedy: str) -> str | None:
-    if not re.fullmatch(pattern, value):
-        return f"{value!r} is not understood; {remedy}"
-    least, colon, most = value.partition(":")
-    if colon and least.isdigit() and int(least) > int(most):
-        return f"{value!r} has more at least than at most; give {most}:{least}"
-    return None
-
-
-def _hooks_problem(value: Mapping[str, Any]) -> str | None:
-    for name, function in value.items():
-        if name not in HOOKS:
-            return f"{name!r} is no hook; there are {', '.join(HOOKS)}"
-        if not isinstance(function, str) or not re.fullmatch(r"[\w.]+:[\w.]+", function):
-            return f"{name} = {function!r} is not understood; give 'module:function'"
-    return None
-
-
-def _script_name_problem(value: str | None) -> str | None:
-    if value and not value.startswith("/"):
-        return f"must be '' or start with '/', as '/{value}' does"
-    if value and value.endswith("/"):
-        bare = value.rstrip("/")
-        return f"must not end in '/': give {bare!r}" + ("" if bare else ", which is the root")
-    return None
-
-
-def _roles_problem(value: tuple[str, ...]) -> str | None:
-    unknown = [role for role in value if role not in ROLES]
-    if unknown:
-        return f"{unknown[0]!r} is no FastCGI role; choose among {', '.join(ROLES)}"
-    return None if value else f"is empty; choose among {', '.join(ROLES)}"

@@ -2,7 +2,8 @@
 
 The peer's faults are ``ProtocolError`` and ``LimitExceeded`` (with the HTTP status that answers
 them), a peer that left is ``ClientDisconnected``, the application's faults are
-``ApplicationError`` and the operator's ``ConfigError``. Misuse by our own code is ``RuntimeError``.
+``ApplicationError`` and the operator's ``ConfigError``. ``RequestTimeout`` ends a request that
+takes too long. Misuse by our own code is ``RuntimeError``.
 """
 
 
@@ -32,6 +33,18 @@ class ClientDisconnected(GatewayError, ConnectionError):
     def __init__(self, message: str, status: int = 400) -> None:
         super().__init__(message)
         self.status = status
+
+
+class RequestTimeout(BaseException):
+    """Raised in an application that has not begun its response within ``timeout_seconds``.
+
+    It is a ``BaseException``, like ``asyncio.CancelledError`` and ``KeyboardInterrupt``, so that
+    ``except Exception`` does not take it for an error of the application's own; ``finally`` and
+    ``with`` do their work. Whatever an application that catches it answers, the peer gets a 504.
+    """
+
+    def __init__(self, message: str = "the request ran for longer than it may") -> None:
+        super().__init__(message)
 
 
 class ApplicationError(GatewayError):

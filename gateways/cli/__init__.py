@@ -10,6 +10,7 @@ import importlib.util
 import click
 
 from gateways.cli.cgi import cgi
+from gateways.cli.manage import reload, status
 from gateways.cli.request import request
 from gateways.cli.serve import COMMANDS
 from gateways.version import __version__
@@ -44,5 +45,5 @@ def main() -> None:
     """Serve a Python WSGI application behind any web server."""
 
 
-for _command in (*COMMANDS, cgi, request):
+for _command in (*COMMANDS, reload, status, cgi, request):
     main.add_command(_command)

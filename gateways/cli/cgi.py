@@ -11,7 +11,6 @@ from typing import Any
 import click
 
 from gateways.cli.options import build_config, config_options
-from gateways.cli.serve import prepare_paths
 
 _OPTIONS = frozenset({"chdir", "pythonpath", "script_name", "trust_remote_user", "debug"})
 
@@ -36,6 +35,7 @@ def cgi(application: str, words: tuple[str, ...], **values: Any) -> None:
     A script that imports gateways.cgi itself starts faster. Options come before APPLICATION.
     """
     from gateways.cgi import run_reference
+    from gateways.process.loading import prepare_paths
 
     config = build_config(values)
     prepare_paths(config)

@@ -1,8 +1,9 @@
 """The options of a command, made from the fields of ``Config``; no option is written down twice.
 
 A field's name gives the flag, its type the kind of value, its unit suffix the placeholder and its
-metadata the help text. ``config_options`` adds the options to a command, ``build_config`` makes
-the Config of what was parsed; between them the values go by the names of the fields.
+metadata the help text. The flag gives the key in the configuration file and the variable in the
+environment. ``config_options`` adds the options to a command, ``build_config`` makes the Config of
+what was parsed; between them the values go by the names of the fields.
 """
 
 from __future__ import annotations
@@ -14,11 +15,14 @@ from typing import Any
 
 import click
 
-from gateways.config import Config, find_problem
+from gateways.checks import find_problem
+from gateways.cli.sources import ConfigOption, variable
+from gateways.config import Config
 
 FIELDS = {
     field.name: field for field in dataclasses.fields(Config) if "table" not in field.metadata
 }
+TABLES = {field.name: field for field in dataclasses.fields(Config) if "table" in field.metadata}
 _TYPES = typing.get_type_hints(Config)
 _METAVARS = {"_seconds": "SECONDS", "_bytes": "BYTES"}
 _FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}
@@ -52,23 +56,57 @@ def flag(name: str) -> str:
     return "--" + bare.replace("_", "-")
 
 
+def keys(name: str) -> list[str]:
+    """The names of a field in a configuration file: its long flags without the dashes."""
+    flags = [flag(name), *FIELDS[name].metadata["flags"].split()]
+    return [each.removeprefix("--") for each in flags if each.startswith("--")]
+
+
+def kind_of(name: str) -> typing.Literal["flag", "number", "seconds", "bytes", "text", "list"]:
+    """What sort of value a field has."""
+    if _TYPES[name] is bool:
+        return "flag"
+    if isinstance(FIELDS[name].default, tuple):
+        return "list"
+    if _unit(name) == "_bytes":
+        return "bytes"
+    if _TYPES[name] is float:
+        return "seconds"
+    return "number" if _TYPES[name] is int else "text"
+
+
 def config_options(
-    *, only: typing.Container[str] = FIELDS, without: typing.Container[str] = ()
+    *,
+    only: typing.Container[str] = FIELDS,
+    without: typing.Container[str] = (),
+    environment: bool = False,
 ) -> typing.Callable[[Command], Command]:
-    """Decorator: an option for each field of Config in ``only`` and not in ``without``."""
+    """Decorator: an option for each field of Config in ``only`` and not in ``without``.
+
+    With ``environment``, each falls back on its variable.
+    """
 
     def add(command: Command) -> Command:
         for name in reversed(FIELDS):
             if name in only and name not in without:
-                command = click.option(name, *_declarations(name), **_settings(name))(command)
+                variables = [variable(key) for key in keys(name)] if environment else None
+                option = click.option(
+                    name,
+                    *_declarations(name),
+                    cls=ConfigOption,
+                    group=FIELDS[name].metadata["group"],
+                    envvar=variables,
+                    **_settings(name),
+                )
+                command = option(command)
         return command
 
     return add
 
 
-def build_config(values: dict[str, Any]) -> Config:
-    """The Config of what ``config_options`` parsed; the other values are left alone."""
-    return Config(**{name: values[name] for name in FIELDS if name in values})
+def build_config(values: typing.Mapping[str, Any]) -> Config:
+    """The Config of what ``config_options`` parsed and of tables; other values are left alone."""
+    return Config(**{name: values[name] for name in (*FIELDS, *TABLES) if name in values})
 
 
 def _unit(name: str) -> str:
@@ -86,23 +124,23 @@ def _settings(name: str) -> dict[str, Any]:
     """The keyword arguments of the click.Option for a field."""
     field = FIELDS[name]
     default: Any = field.default
-    kind = _TYPES[name]
+    kind = kind_of(name)
     settings: dict[str, Any] = {
         "default": default,
         "help": field.metadata["help"],
         "show_default": default not in (None, "", ()),
         "callback": _check,
     }
-    if kind is bool:
+    if kind == "flag":
         return settings
     settings["metavar"] = field.metadata["metavar"] or _METAVARS.get(_unit(name))
-    if isinstance(default, tuple):
+    if kind == "list":
         return settings | {"multiple": True, "type": str}
-    if _unit(name) == "_bytes":
+    if kind == "bytes":
         return settings | {"type": read_size, "default": show_size(default)}
-    if kind is float:
+    if kind == "seconds":
         return settings | {"type": float, "default": f"{default:g}"}
-    return settings | {"type": int if kind is int else str}
+    return settings | {"type": int if kind == "number" else str}
 
 
 def _check(context: click.Context, option: click.Parameter, value: Any) -> Any:

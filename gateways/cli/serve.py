@@ -9,18 +9,25 @@ from __future__ import annotations
 
 import logging
 import os
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from gateways.cli.logs import restore_logging, set_up_logging
-from gateways.cli.options import build_config, config_options
+from gateways.cli.commands import ServingCommand
+from gateways.cli.configuration import (
+    CONFIGURATION_OPTIONS,
+    make_reconfigure,
+    show,
+    understand,
+    unknown_variables,
+)
+from gateways.cli.options import config_options
+from gateways.cli.sources import SourceError, variable
 from gateways.config import Config
 from gateways.errors import ConfigError
 
 if TYPE_CHECKING:
-    from gateways.wsgi.loading import Application
+    pass
 
 EXIT_USAGE = 2  # click's own status for a wrong option
 EXIT_LOAD = 3  # the application could not be loaded
@@ -48,25 +55,53 @@ APPLICATION is one of
   path/to/file.wsgi        the same of a file (.py, .wsgi, .fcgi);
                            :name or ":factory()" may follow
 
-BYTES may be given as 64k, 10m or 1g. The exit status is 2 for a wrong option or address, and
-3 if the application cannot be loaded."""
+BYTES may be given as 64k, 10m or 1g. Every option may also stand in gateways.toml, under its name
+without the dashes, or in the environment, as GATEWAYS_ and its name: GATEWAYS_MAX_BODY=10m. An
+option given here goes before the environment, and that before the file.
+
+The exit status is 2 for a wrong option or address, and 3 if the application cannot be loaded."""
 
 
 def _command(name: str, what: str, protocol: str | None) -> click.Command:
     """A command that serves; with a ``protocol`` of its own it has no --protocol."""
 
-    @click.argument("application", required=False, metavar="APPLICATION")
-    @config_options(without=() if protocol is None else ("protocol",))
+    @click.argument(
+        "application",
+        required=False,
+        metavar="APPLICATION",
+        envvar=variable("application"),
+    )
+    @config_options(without=() if protocol is None else ("protocol",), environment=True)
     @click.pass_context
-    def command(context: click.Context, /, application: str | None, **values: Any) -> None:
-        if application is None:
-            raise click.UsageError(_WHICH.format(name=name), context)
-        if protocol is not None:
-            values["protocol"] = protocol
-        context.exit(serve(application, values))
+    def command(context: click.Context, /, **values: Any) -> None:
+        for message in unknown_variables(os.environ):
+            click.echo(f"gateways: warning: {message}", err=True)
+        try:
+            setup = understand(context)
+            if values["print_config"]:
+                click.echo(show(setup), nl=False)
+                return
+            if not setup.reference:
+                raise click.UsageError(_WHICH.format(name=name), context)
+            if values["check_config"]:
+                context.exit(check(setup.reference, setup.config))
+        except ConfigError as error:
+            raise SourceError(str(error)) from error
+        from gateways.process.launch import launch
+
+        again = make_reconfigure(context)
+        context.exit(launch(setup.reference, setup.config, reconfigure=again))
 
     short = what.partition(",")[0] + "."
-    return click.command(name, help=_DESCRIPTION.format(what=what), short_help=short)(command)
+    made = click.command(
+        name,
+        cls=ServingCommand,
+        help=_DESCRIPTION.format(what=what),
+        short_help=short,
+        protocol=protocol,
+    )(command)
+    made.params += CONFIGURATION_OPTIONS
+    return made
 
 
 COMMANDS = [
@@ -78,78 +113,14 @@ COMMANDS = [
 ]
 
 
-def serve(reference: str, values: dict[str, Any]) -> int:
-    """Serve until told to stop; returns the exit status."""
-    # Before anything else is opened: a socket that became descriptor 2 would get our messages.
-    from gateways.core.listener import reopen_standard_descriptors
+def check(reference: str, config: Config) -> int:
+    """Do all of a start that binds nothing; returns the exit status that it would have."""
+    from gateways.cli.checking import check_addresses, check_files
+    from gateways.process.launch import check as check_start
 
-    reopen_standard_descriptors()
-    try:
-        config = build_config(values)
-        set_up_logging(config.log_level)
-        prepare_paths(config)
-        application = load_or_explain(reference)
-        if application is None:
-            return EXIT_LOAD
-        return run_server(application, config)
-    except ConfigError as error:
-        click.echo(f"gateways: error: {error}", err=True)
-        return EXIT_USAGE
-
-
-def prepare_paths(config: Config) -> None:
-    """Change directory, then put --pythonpath and the working directory in front of sys.path."""
-    if config.chdir:
-        try:
-            os.chdir(config.chdir)
-        except OSError as error:
-            raise ConfigError(f"--chdir {config.chdir}: {error.strerror}") from error
-    try:
-        here = os.getcwd()
-    except OSError as error:
-        raise ConfigError(
-            f"the working directory cannot be read ({error.strerror}); give one with --chdir"
-        ) from error
-    for directory in config.pythonpath:
-        if not os.path.isdir(directory):
-            raise ConfigError(f"--pythonpath {directory}: there is no such directory")
-    first = [*map(os.path.abspath, config.pythonpath), here]
-    sys.path[:] = [*first, *(entry for entry in sys.path if entry not in first)]
-
-
-def load_or_explain(reference: str) -> Application | None:
-    """The application; or None, after telling on stderr why there is none."""
-    from gateways.wsgi.loading import explain_failure, load_application
-
-    try:
-        return load_application(reference)
-    except ConfigError as error:
-        click.echo(f"gateways: error: cannot load {reference}\n", err=True)
-        click.echo(explain_failure(error), err=True, nl=False)
-        return None
-    finally:
-        restore_logging()
-
-
-def run_server(application: Application, config: Config) -> int:
-    """Bind and serve; returns the exit status."""
-    from gateways.core.listener import open_listeners
-    from gateways.core.server import Server
-    from gateways.process.single import SingleProcess
-
-    listeners = open_listeners(config.bind, config.backlog, protocol=config.protocol)
-    try:
-        server = Server(application, listeners, config)
-    except BaseException:
-        for listener in listeners:
-            listener.close()
-        raise
-    restart = SingleProcess(server).run()
-    return exit_status(restart=restart)
-
-
-def exit_status(*, restart: bool) -> int:
-    """The status to leave with. A restart asked for by SIGHUP is left to whoever supervises us."""
-    if restart:
-        logger.info("SIGHUP: leaving, to be started again")
-    return 0
+    check_addresses(config)
+    check_files(config)
+    status = check_start(reference, config)
+    if status == 0:
+        click.echo("ok")
+    return status

@@ -15,6 +15,7 @@ from gateways.core.access import AccessList
 from gateways.core.connection import Connection
 from gateways.core.host import Host
 from gateways.core.listener import Listener
+from gateways.core.seldom import Seldom
 from gateways.protocols.base import CodecFactory, Request
 
 logger = logging.getLogger("gateways.accept")
@@ -35,7 +36,7 @@ class AcceptHost(Host, Protocol):
 class Acceptor:
     """One listening socket of a server."""
 
-    __slots__ = ("_access", "_family", "_new_codec", "_server", "listener")
+    __slots__ = ("_access", "_family", "_new_codec", "_refusals", "_server", "listener")
 
     def __init__(
         self,
@@ -49,6 +50,7 @@ class Acceptor:
         self.listener = listener
         self._family = listener.socket.family
         self._access = access
+        self._refusals = Seldom(logger)
 
     def fileno(self) -> int:
         """The listening descriptor."""
@@ -76,7 +78,7 @@ class Acceptor:
         if not self._access.unrestricted:
             reason = self._access.refusal(fd, self._family, address)
             if reason is not None:
-                logger.warning("%s: connection refused: %s", self.listener.address, reason)
+                self._refusals.warning("%s: connection refused: %s", self.listener.address, reason)
                 os.close(fd)
                 return None, []
         connection = Connection(self._server, fd, address, self._new_codec, self.listener.protocol)

@@ -8,6 +8,7 @@ addresses has its own message, which shows the right form.
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import enum
 import ipaddress
 import re
@@ -46,6 +47,7 @@ class Address:
 
 
 PROTOCOLS = ("fcgi", "uwsgi", "scgi", "http")
+_SCHEMES = (*PROTOCOLS, "auto", "unix", "fd")  # what may stand before the first colon
 _PROTOCOL = re.compile(r"(fcgi|uwsgi|scgi|http|auto(?:\[[^]]*\])?):(?!//)(.+)", re.DOTALL)
 
 
@@ -53,11 +55,26 @@ def split_protocol(text: str, default: str) -> tuple[str, str]:
     """A listen address that may begin with a protocol: the protocol, and the rest.
 
     ``auto[fcgi,http]:/path`` recognises the protocols named; ``auto:`` all of them.
+    Raises ConfigError for what looks like a protocol that is spelled wrong.
     """
     match = _PROTOCOL.fullmatch(text)
     if match is None:
+        _refuse_misspelling(text)
         return default, text
     return match[1], match[2]
+
+
+def _refuse_misspelling(text: str) -> None:
+    scheme, colon, rest = text.partition(":")
+    if not colon or scheme in _SCHEMES or not re.search("[/:@]", rest) or rest.startswith("//"):
+        return
+    name, bracket, names = scheme.partition("[")
+    meant = "fcgi" if name.lower() == "fastcgi" else name.lower()
+    near = difflib.get_close_matches(meant, _SCHEMES, n=1, cutoff=0.7)
+    if near:
+        raise cannot_listen(
+            text, f"there is no protocol {name!r}; did you mean {near[0]}{bracket}{names}:{rest}?"
+        )
 
 
 def auto_protocols(protocol: str) -> frozenset[str] | None:

@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 from collections.abc import MutableMapping, Sequence
+from typing import Any
 
 from gateways.core.addresses import Address, Kind, cannot_listen, parse_address, split_protocol
 from gateways.core.descriptors import (
@@ -91,6 +92,32 @@ class Listener:
             # Before the close: as long as we listen, no successor takes the file for a dead one.
             remove(file, self._identity)
         self.socket.close()
+
+    def own(self) -> None:
+        """The process that bound it is dead: to remove the file falls to this one."""
+        self._pid = os.getpid()
+
+    def hand_over(self) -> dict[str, Any]:
+        """What ``take_over`` makes it anew from, in the program that replaces this one."""
+        self.socket.set_inheritable(True)
+        return {
+            "descriptor": self.socket.fileno(),
+            "address": self.address,
+            "protocol": self.protocol,
+            "file": self._file,
+            "identity": self._identity,
+        }
+
+    @classmethod
+    def take_over(cls, state: dict[str, Any]) -> Listener:
+        """The listener of the program that this one replaces, in the same process."""
+        sock = socket.socket(fileno=state["descriptor"])
+        sock.set_inheritable(False)
+        sock.setblocking(False)
+        identity = state["identity"] and tuple(state["identity"])
+        listener = cls(sock, state["address"], state["file"], identity)
+        listener.protocol = state["protocol"]
+        return listener
 
     def __str__(self) -> str:
         return f"{self.protocol}:{self.address}"

@@ -26,7 +26,11 @@ from gateways.core.connection import Connection
 from gateways.core.deadlines import SWEEP_SECONDS, sweep
 from gateways.core.gate import Gate
 from gateways.core.listener import Listener
+from gateways.core.observer import Observer, tell_end
 from gateways.core.poller import Poller, new_poller
+from gateways.core.reception import SPARED_SECONDS
+from gateways.core.seldom import Seldom
+from gateways.core.timeouts import RequestWatch
 from gateways.core.workers import Worker
 from gateways.errors import LimitExceeded
 from gateways.protocols.base import Request
@@ -54,14 +58,17 @@ class Server:
         environ: dict[str, Any] | None = None,
         poller: Poller | None = None,
         run_request: Callable[[Connection, Request], None] | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         """``environ`` is added to every environ; ``run_request`` stands in for running the
-        application (both as flup's API has it)."""
+        application (both as flup's API has it). ``observers`` see every request."""
         self.application = application
         self.config = config
         self.poller = poller or new_poller()
         self.clock = Clock()
         self.gate = Gate(config.threads)
+        self.observers = tuple(observers)
+        self.replacement_wanted = ""  # why another process should take this one's place
         self.draining = False  # no new connections; kept ones are closed when idle
         self.stopping = False  # the workers leave
         self.builder = EnvironBuilder(
@@ -84,12 +91,15 @@ class Server:
         self._connections: set[Connection] = set()
         self.ready: collections.deque[tuple[Connection, Request]] = collections.deque()
         self._workers: list[Worker] = []
+        self._watch = RequestWatch[Worker](config, self._give_up)
+        self._pauses = Seldom(logger)
         self._alone: Worker | None = None
         self._accept_lock = threading.Lock()
         self._paused_since = 0.0
         self._served_before = 0
         self._swept = 0.0
         self._deadline = 0.0
+        self._next_drain = 0.0
 
     # -- start and stop ------------------------------------------------------------------------
 
@@ -138,11 +148,18 @@ class Server:
                 busy = True
                 if tick - worker.started > 1:
                     long_running = True
-                    connection.watch()
+                    try:
+                        connection.watch()
+                    except OSError as error:  # its thread finds out by itself
+                        logger.debug("%s: cannot be watched: %s", connection.peer, error)
+        if busy and self._watch.is_needed:
+            self._watch.look(self._workers, now)
         self.gate.tick(tick, served - self._served_before, long_running)
         if now - self._swept >= SWEEP_SECONDS:
             self._swept = now
             sweep(self._snapshot(), now, self.config)
+        if self.draining and now >= self._next_drain:
+            self._drain(now)
         if self._paused_since and now - self._paused_since > _RESUME_SECONDS:
             self._resume_accepting()
         if not self._workers:
@@ -154,18 +171,27 @@ class Server:
             return TICK_SECONDS
         return SWEEP_SECONDS if self._connections or self._paused_since else None
 
-    def stop(self) -> None:
-        """Stop accepting; running requests may finish within ``graceful_timeout_seconds``."""
+    def stop(self, drain_backlog: bool = True) -> None:
+        """Stop accepting; running requests may finish within ``graceful_timeout_seconds``.
+
+        What waits in the backlog is served first, unless others accept from the same sockets.
+        """
         if self.draining:
             return
         for acceptor in self._acceptors:
             self.poller.forget(acceptor.fileno())
-            self._accept_backlog(acceptor)
+            if drain_backlog:
+                self._accept_backlog(acceptor)
             self.handlers.pop(acceptor.fileno(), None)
         self.draining = True
         for acceptor in self._acceptors:
             acceptor.listener.close()
         self._deadline = self.clock.now + self.config.graceful_timeout_seconds
+        self._drain(self.clock.now)
+
+    def _drain(self, now: float) -> None:
+        """Close kept connections; those that were busy just now are given a moment more."""
+        self._next_drain = now + SPARED_SECONDS / 4
         for connection in self._snapshot():
             connection.close_if_idle()
 
@@ -179,18 +205,15 @@ class Server:
         busy = self._connections or any(worker.connection for worker in self._workers)
         return not busy or self.clock.now >= self._deadline
 
-    def close(self) -> None:
-        """End the workers and close what is left, at once."""
+    def close(self, reason: str = "the time to stop was over") -> None:
+        """End the workers and close what is left, at once; ``reason`` is for the log."""
         self.stopping = True
         self.gate.open()
         self.poller.wake_all()
         for worker in self._workers:
             request = worker.request
             if request is not None:
-                logger.warning(
-                    "still running when the time to stop was over: %s",
-                    request_name(request.variables),
-                )
+                logger.warning("still running when %s: %s", reason, request_name(request.variables))
         for connection in self._snapshot():
             connection.expire("the server stops")
         for acceptor in self._acceptors:
@@ -200,6 +223,29 @@ class Server:
             self.poller.close()
             self.clock.close()
         # Else a thread may still use them; the process is about to end anyway.
+
+    @property
+    def served(self) -> int:
+        """Requests that have been answered, one way or another."""
+        return sum(worker.served for worker in self._counting())
+
+    @property
+    def errors(self) -> int:
+        """Of these, how many were answered 5xx or cut short."""
+        return sum(worker.errors for worker in self._counting())
+
+    @property
+    def aborted(self) -> int:
+        """Of these, how many did not find their peer any more."""
+        return sum(worker.aborted for worker in self._counting())
+
+    @property
+    def sent(self) -> int:
+        """Bytes of response bodies."""
+        return sum(worker.sent for worker in self._counting())
+
+    def _counting(self) -> list[Worker]:
+        return [*self._workers, self._alone] if self._alone else self._workers
 
     # -- what connections, acceptors and workers ask for ---------------------------------------
 
@@ -215,6 +261,30 @@ class Server:
             request.variables,
             request.body,
             self.config.debug,
+        )
+
+    def _give_up(self, worker: Worker, reason: str) -> None:
+        """Put a thread in the place of one that does not react to a time-out."""
+        connection, request = worker.connection, worker.request
+        if connection is not None and request is not None:
+            worker.count(request)
+            if self.observers:
+                tell_end(self.observers, worker.number, connection, request)
+        self.replacement_wanted = reason
+        self.gate.open()  # it may have been the leader
+        successor = Worker(self, worker.number, worker)
+        place = self._workers.index(worker)
+        try:
+            successor.start()
+        except RuntimeError as error:
+            del self._workers[place]
+            logger.error("%s; no other thread could be started in its place: %s", reason, error)
+            return
+        self._workers[place] = successor
+        logger.error(
+            "%s; another thread took its place, but only a new process gets rid of it. "
+            "Give the application's own waits a time-out",
+            reason,
         )
 
     def adopt(self, connection: Connection, fd: int) -> bool:
@@ -257,7 +327,7 @@ class Server:
             self._paused_since = self.clock.now
             for acceptor in self._acceptors:
                 self.poller.forget(acceptor.fileno())
-        logger.warning("%s", reason)
+        self._pauses.warning(reason)
         if self.clock.parked:
             self.clock.unpark()
 

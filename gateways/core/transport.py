@@ -89,27 +89,29 @@ class Transport:
             self._poller.arm(self._fd, events, self._known)
             self._known = True
 
-    def _begin_to_wait(self, is_shared: bool) -> Waker | None:
+    def _begin_to_wait(self, is_shared: bool, may_be_woken: bool) -> Waker | None:
         """Prepare to wait on the descriptor; returns what else to wait for.
 
         A thread never counts on another one to read for it: all of them may be waiting. If it is
         the only one on this connection, it takes the descriptor back from the poller; if there
-        are others (``is_shared``), whoever reads first wakes the rest.
+        are others (``is_shared``), whoever reads first wakes the rest. ``may_be_woken`` says that
+        somebody may want to end even the wait of the only one.
         """
         if self.armed and not is_shared:
             self.armed = 0
             self._poller.arm(self._fd, 0, self._known)
         if not self.armed:
             self.self_polling = True
-            return None
+            if not may_be_woken:
+                return None
         own = waker()
         self._waiting.append(own)
         return own
 
     def _end_of_wait(self, own: Waker | None) -> None:
-        if own is None:
-            self.self_polling = False
-        elif own in self._waiting:
+        # Where several wait the poller watches, so nobody else can have set this.
+        self.self_polling = False
+        if own in self._waiting:
             self._waiting.remove(own)
 
     def _wake_waiting(self) -> None:

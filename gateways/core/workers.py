@@ -17,7 +17,10 @@ from gateways.core.acceptor import Acceptor
 from gateways.core.clock import Clock
 from gateways.core.connection import Connection
 from gateways.core.gate import Gate
+from gateways.core.observer import Observer, tell_begin, tell_end
 from gateways.core.poller import Poller
+from gateways.core.timeouts import forget_interrupt
+from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
 from gateways.wsgi.runner import request_name, respond_with_error
 
@@ -34,25 +37,51 @@ class WorkerHost(Protocol):
     handlers: dict[int, Connection | Acceptor]
     ready: collections.deque[tuple[Connection, Request]]
     run_request: Callable[[Connection, Request], None]
+    observers: tuple[Observer, ...]
 
     def enqueue(self, connection: Connection, requests: list[Request]) -> None:
         """Have other threads run these."""
 
 
 class Worker:
-    """One thread of a server; ``connection`` and ``request`` are what it is busy with."""
+    """One thread of a server; ``connection`` and ``request`` are what it is busy with.
 
-    __slots__ = ("_server", "_thread", "connection", "request", "served", "started")
+    It counts the requests that it has ``served``, and of these the ``errors`` (answered 5xx or cut
+    short) and the ``aborted`` (the peer left), and the bytes of bodies that were ``sent``. A
+    worker that takes the place of a ``predecessor`` goes on counting where that stood.
+    """
 
-    def __init__(self, server: WorkerHost, number: int) -> None:
+    __slots__ = (
+        "_server",
+        "_thread",
+        "aborted",
+        "connection",
+        "errors",
+        "name",
+        "number",
+        "request",
+        "sent",
+        "served",
+        "started",
+    )
+
+    def __init__(self, server: WorkerHost, number: int, predecessor: Worker | None = None) -> None:
         self._server = server
-        self._thread = threading.Thread(
-            target=self._run, name=f"gateways-worker-{number}", daemon=True
-        )
+        self.number = number
+        self.name = f"gateways-worker-{number}"
+        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self.connection: Connection | None = None
         self.request: Request | None = None
         self.started = 0  # the tick at which the request began to run
-        self.served = 0
+        self.served: int = predecessor.served if predecessor else 0
+        self.errors: int = predecessor.errors if predecessor else 0
+        self.aborted: int = predecessor.aborted if predecessor else 0
+        self.sent: int = predecessor.sent if predecessor else 0
+
+    @property
+    def ident(self) -> int:
+        """The thread, as the interpreter identifies it; 0 before it runs."""
+        return self._thread.ident or 0
 
     def start(self) -> None:
         """Start the thread; raises RuntimeError where the system has no more."""
@@ -66,6 +95,14 @@ class Worker:
     def _run(self) -> None:
         while not self._server.stopping:
             self.work(None)
+            request = self.request
+            if request is not None:  # it was abandoned, and so was this thread
+                logger.warning(
+                    "%s has come back from %s, which was answered in its stead; it ends",
+                    self.name,
+                    request_name(request.variables),
+                )
+                return
 
     def work(self, timeout: float | None) -> None:
         """One ``step``; an error in it costs its connection, never its thread."""
@@ -73,12 +110,11 @@ class Worker:
             self.step(timeout)
         except BaseException:  # whatever it is, it must not cost the thread
             logger.exception("an error of the gateway itself; the connection is given up")
-            if self.connection is not None and self.request is not None:
-                self.connection.lose(self.request)
-                for sink in (self.request.body, self.request.data):
-                    if sink is not None:
-                        sink.close()
-            self.connection = self.request = None
+            connection, request = self.connection, self.request
+            if connection is not None and request is not None:
+                if not request.abandoned:
+                    connection.lose(request)
+                self._done(connection, request)
 
     def step(self, timeout: float | None) -> None:
         """Wait up to ``timeout`` seconds for something to do, and do it."""
@@ -116,16 +152,40 @@ class Worker:
         self.started = server.clock.tick
         if server.clock.parked:
             server.clock.unpark()
+        if server.observers:
+            tell_begin(server.observers, self.number, connection, request)
         if request.refusal is not None or request.aborted:
             self._refuse(connection, request)
         else:
-            server.run_request(connection, request)
+            try:
+                server.run_request(connection, request)
+            except RequestTimeout:  # a handler of its own read the body, and did without the runner
+                connection.end_overdue(request)
+            if request.overdue is not None:
+                forget_interrupt(self.ident)
+        self._done(connection, request)
+
+    def _done(self, connection: Connection, request: Request) -> None:
+        """The request has ended, one way or another: count it and give back what it held."""
         if request.body is not None:
             request.body.close()
         if request.data is not None:
             request.data.close()
-        self.served += 1
+        if request.abandoned:
+            return  # it was counted in our stead
+        self.count(request)
+        if self._server.observers:
+            tell_end(self._server.observers, self.number, connection, request)
         self.connection = self.request = None
+
+    def count(self, request: Request) -> None:
+        """Take an ended request into the counters."""
+        self.served += 1
+        self.sent += request.sent
+        if request.failed or request.status[:1] == "5":
+            self.errors += 1
+        elif request.aborted:
+            self.aborted += 1
 
     def _refuse(self, connection: Connection, request: Request) -> None:
         """Answer without the application."""

@@ -36,6 +36,10 @@ class SignalQueue:
         """Give them back to who had them, and the descriptors too."""
         for number, handler in self._previous.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        self.forget()
+
+    def forget(self) -> None:
+        """Close the descriptors alone: in a child, which is about to install its own."""
         os.close(self._wake_read)
         os.close(self._wake_write)
 

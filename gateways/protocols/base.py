@@ -35,7 +35,7 @@ class BodySink(Protocol):
     def end(self) -> None:
         """The peer's stream has ended; if it was cut short, its reader gets an error."""
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """No more will come: a reader that needs more gets ``error``."""
 
     def close(self) -> None:
@@ -49,9 +49,27 @@ class Request:
     dict. ``content_length`` is None where the peer did not say. ``refusal`` is set where the
     request must be answered with an error instead of being run. ``aborted`` turns True when the
     peer no longer wants the answer, ``ended`` when the core has answered it.
+
+    What the core keeps of the answer: ``status`` is its status line, "" before the head is handed
+    to the codec; ``sent`` counts the bytes of its body; ``failed`` says that it was cut short.
+    ``overdue`` is set when the request has run for too long: then the application's own answer is
+    not wanted any more. ``abandoned``: it was answered in the stead of a thread that did not react.
     """
 
-    __slots__ = ("aborted", "body", "content_length", "data", "ended", "refusal", "variables")
+    __slots__ = (
+        "abandoned",
+        "aborted",
+        "body",
+        "content_length",
+        "data",
+        "ended",
+        "failed",
+        "overdue",
+        "refusal",
+        "sent",
+        "status",
+        "variables",
+    )
 
     def __init__(self) -> None:
         self.variables: dict[str, str] = {}
@@ -61,6 +79,11 @@ class Request:
         self.refusal: ProtocolError | None = None
         self.aborted = False
         self.ended = False
+        self.status = ""
+        self.sent = 0
+        self.failed = False
+        self.overdue: BaseException | None = None
+        self.abandoned = False
 
 
 NewBody = Callable[[Request, int | None], BodySink]

@@ -88,7 +88,7 @@ class Body:
         self._read_position = 0
         self._write_position = 0
         self._complete = length == 0
-        self._error: Exception | None = None
+        self._error: BaseException | None = None
         self._chunk = b""  # the reader's own: taken from the inbox, read up to _offset
         self._offset = 0
 
@@ -120,7 +120,7 @@ class Body:
         else:
             self._complete = True
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """No more will come (see ``BodySink.fail``); a complete body stays readable."""
         if not self._complete and self._error is None:
             self._error = error

@@ -8,7 +8,7 @@ the head is out an error can only be shown by ending the response so that its sh
 
 from __future__ import annotations
 
-from gateways.errors import ApplicationError, ClientDisconnected, ProtocolError
+from gateways.errors import ApplicationError, ClientDisconnected, ProtocolError, RequestTimeout
 from gateways.logs import get_logger
 from gateways.wsgi.errorlog import ErrorStream
 from gateways.wsgi.headers import check_headers, check_status
@@ -33,9 +33,11 @@ Application: TypeAlias = "Callable[[Environ, StartResponse], Iterable[bytes]]"
 
 
 class Channel(Protocol):
-    """The way to the peer; ``request`` is the channel's own token, the runner never looks inside.
+    """The way to the peer; ``request`` is the channel's own token.
 
-    Only ``send_body`` raises: ClientDisconnected, where nobody wants the response any more.
+    The runner looks at nothing of it but ``overdue``, where it has that: an error which stands
+    against whatever the application answers. Only ``send_body`` raises: ClientDisconnected, where
+    nobody wants the response any more, or RequestTimeout.
     """
 
     def send_head(self, request: Any, status: str, headers: Headers) -> None:
@@ -226,9 +228,12 @@ class Response:
 
     def _commit(self) -> None:
         if not self._committed:
-            refused = getattr(self._body, "refused", None) if self._body is not None else None
-            if refused is not None:
-                raise refused  # frameworks make a 500 of the error that they got from reading
+            # Frameworks make a 500 of the error that they got from reading, or that ended them.
+            error = getattr(self._request, "overdue", None)
+            if error is None and self._body is not None:
+                error = getattr(self._body, "refused", None)
+            if error is not None:
+                raise error
             self._committed = True
             self._channel.send_head(self._request, self._status, self._headers)
 
@@ -260,6 +265,8 @@ class Response:
         self._finished = True
         if self._committed:
             self._channel.abort(self._request)
+        elif getattr(self._request, "overdue", None) is not None:
+            self._respond(self._channel, self._request, 504, self._is_head)
         else:
             self._respond(self._channel, self._request, code, self._is_head, detail)
 
@@ -289,7 +296,10 @@ def run_application(
         iterable = application(environ, response.start_response)
         response.send_iterable(iterable)
     except BaseException as error:  # noqa: BLE001  # sys.exit() ends a request, not its worker
-        _failed(error, variables, response, debug)
+        try:
+            _failed(error, variables, response, debug)
+        except RequestTimeout as timeout:  # it came as the application was failing by itself
+            _failed(timeout, variables, response, debug)
     finally:
         try:
             close = getattr(iterable, "close", None)
@@ -312,6 +322,10 @@ def _failed(
     elif isinstance(error, ProtocolError):
         logger.warning("%s: answered %d: %s", name, error.status, error)
         response.fail(error.status)
+    elif isinstance(error, RequestTimeout):
+        logger.debug("%s: %s", name, error)  # who raised it has logged more
+        response.send_errors(f"{name}: {error}\n")
+        response.fail(504)
     else:
         logger.error("the application failed at %s", name, exc_info=error)
         import traceback

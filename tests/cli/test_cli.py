@@ -6,8 +6,6 @@ would, and waits for the process, a connection or its end.
 
 from __future__ import annotations
 
-import logging
-import logging.config
 import os
 import signal
 import socket
@@ -24,9 +22,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateways.cli import main
-from gateways.cli.logs import restore_logging, set_up_logging
 from gateways.cli.options import FIELDS, build_config, config_options, flag, read_size, show_size
-from gateways.cli.serve import prepare_paths
+from gateways.process.loading import prepare_paths
 from gateways.config import Config
 from gateways.errors import ConfigError
 
@@ -166,7 +163,7 @@ def test_a_wrong_value_is_refused_with_the_name_of_its_option(
         ({"roles": ("responder", "other")}, "roles: 'other' is no FastCGI role"),
         ({"roles": ()}, "roles: is empty"),
         ({"bind": "/tmp/x"}, "bind: takes several: give ('/tmp/x',)"),
-        ({"log_level": ""}, "log_level: '' is no log level"),
+        ({"log_level": ""}, "log_level: '' is none of"),
     ],
 )
 def test_a_config_refuses_what_cannot_be_meant(values: dict[str, Any], told: str) -> None:
@@ -216,7 +213,7 @@ def test_help_and_version_import_neither_the_core_nor_the_loader() -> None:
     subprocess.run((sys.executable, "-c", script), check=True, stdout=subprocess.DEVNULL)
 
 
-# Paths and logging
+# Paths
 
 
 @pytest.fixture
@@ -252,48 +249,6 @@ def test_a_directory_that_is_on_the_path_already_moves_to_the_front(
 def test_a_directory_that_is_not_there_is_refused(config: Config) -> None:
     with pytest.raises(ConfigError, match="gone: "):
         prepare_paths(config)
-
-
-@pytest.fixture
-def logger() -> Iterator[logging.Logger]:
-    """The package's logger, put back as it was afterwards."""
-    logger = logging.getLogger("gateways")
-    before = logger.level, logger.propagate, logger.handlers[:]
-    yield logger
-    logger.setLevel(before[0])
-    logger.propagate = before[1]
-    logger.handlers[:] = before[2]
-    restore_logging()
-
-
-def test_a_log_line_is_readable_and_comes_once(
-    logger: logging.Logger,
-    capsys: pytest.CaptureFixture[str],
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    set_up_logging("INFO")
-    set_up_logging("info")
-    logger.getChild("server").info("listening on %s", "/tmp/x")
-    logger.debug("not shown")
-    (line,) = capsys.readouterr().err.splitlines()
-    stamp, _, rest = line.partition(" [")
-    assert rest == f"{os.getpid()}] INFO listening on /tmp/x"
-    time.strptime(stamp, "%Y-%m-%d %H:%M:%S")
-    assert not caplog.records  # which a handler of the root logger collects
-
-
-def test_an_application_that_configures_logging_does_not_silence_the_server(
-    logger: logging.Logger, capsys: pytest.CaptureFixture[str]
-) -> None:
-    child = logging.getLogger("gateways.server")
-    other = logging.getLogger("gateways_of_the_city")
-    set_up_logging("info")
-    logging.config.dictConfig({"version": 1})  # which disables all that exist
-    assert child.disabled
-    restore_logging()
-    child.info("still here")
-    assert "still here" in capsys.readouterr().err
-    assert other.disabled
 
 
 # A start, as an operator makes it
@@ -436,7 +391,11 @@ def test_a_restart_is_logged_though_the_application_configured_logging(
 
 @pytest.mark.parametrize(
     "options",
-    [("--allow", "nobody in particular"), ("--protocol", "auto[]"), ("--protocol", "nonsense")],
+    [
+        ("--allow", "nobody in particular"),
+        ("--protocol", "auto[]"),
+        ("--protocol", "auto[nonsense]"),
+    ],
 )
 def test_nothing_is_left_behind_by_a_server_that_cannot_be_made(
     tmp_path: Path, options: tuple[str, ...]

@@ -126,7 +126,8 @@ def serving(
     try:
         yield Serving(instance, process, address)
     finally:
-        process.stop()
+        if not instance.draining:  # else the test has stopped it, and it may be gone by now
+            process.stop()
         thread.join(DEADLINE)
         if thread.is_alive():
             raise TimeoutError("the server did not stop")

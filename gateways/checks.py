@@ -1,0 +1,103 @@
+"""What is wrong with the value of an option, and the remedy: the one place that says so.
+
+Python, the command line, the environment and the configuration file all ask here.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any
+
+ROLES = ("responder", "authorizer", "filter")
+LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
+
+_SEVERAL = frozenset(
+    {"bind", "allow", "env", "env_files", "forwarded_allow_ips", "pythonpath", "reload_on_touch"}
+    | {"roles"}
+)
+_CHOICES = {"log_level": LOG_LEVELS, "sigusr1": ("auto", "reopen", "stop")}
+HOOKS = ("on_start", "post_fork", "on_ready", "on_exit", "on_reload")
+# A pattern, and what to write instead of what does not match it.
+_FORMS = {
+    "workers": (r"[0-9]{1,4}|auto|[0-9]{1,4}:[1-9][0-9]{0,3}", "give 4, auto, 2:8 or 0:4"),
+    "protocol": (
+        r"fcgi|uwsgi|scgi|http|auto(\[.*\])?",
+        "give fcgi, uwsgi, scgi, http, auto or auto[fcgi,http]",
+    ),
+    "umask": (r"(0o?)?[0-7]{0,3}", "give three octal digits, as 027"),
+    "check": (r"(/.*)?", "a path starts with '/'"),
+}
+# Where zero would mean a server that serves nothing.
+_AT_LEAST_ONE = frozenset({"threads", "max_connections", "max_variables_bytes"})
+
+
+def find_problem(name: str, value: Any) -> str | None:
+    """What is wrong with ``value`` for the field ``name``, and the remedy; None if nothing is.
+
+    It does not say the name, because the command line knows the field under another one.
+    """
+    if name in _SEVERAL and isinstance(value, str):  # each character would count as one
+        return f"takes several: give ({value!r},)"
+    if name == "script_name":
+        return _script_name_problem(value)
+    if name == "roles":
+        return _roles_problem(value)
+    if name in _CHOICES and value.lower() not in _CHOICES[name]:
+        return f"{value!r} is none of {', '.join(_CHOICES[name])}"
+    if name in _FORMS:
+        return _form_problem(value, *_FORMS[name])
+    if name == "hooks":
+        return _hooks_problem(value)
+    if name == "env":
+        return _env_problem(value)
+    if isinstance(value, (int, float)):
+        if not math.isfinite(value):
+            return f"must be a finite number, not {value}"
+        least = 1 if name in _AT_LEAST_ONE else 0
+        return f"must be at least {least}, not {value}" if value < least else None
+    return None
+
+
+def _form_problem(value: str, pattern: str, remedy: str) -> str | None:
+    if not re.fullmatch(pattern, value):
+        return f"{value!r} is not understood; {remedy}"
+    least, colon, most = value.partition(":")
+    if colon and least.isdigit() and int(least) > int(most):
+        return f"{value!r} has more at least than at most; give {most}:{least}"
+    return None
+
+
+def _hooks_problem(value: Mapping[str, Any]) -> str | None:
+    for name, function in value.items():
+        if name not in HOOKS:
+            return f"{name!r} is no hook; there are {', '.join(HOOKS)}"
+        if not isinstance(function, str) or not re.fullmatch(r"[\w.]+:[\w.]+", function):
+            return f"{name} = {function!r} is not understood; give 'module:function'"
+    return None
+
+
+def _env_problem(value: tuple[str, ...]) -> str | None:
+    for number, item in enumerate(value, 1):
+        name, equals, _ = item.partition("=")
+        if not name or not equals or "\0" in item:
+            # Not shown, because it may be a secret.
+            return f"number {number} of {len(value)} is not NAME=VALUE"
+    return None
+
+
+def _script_name_problem(value: str | None) -> str | None:
+    if value and not value.startswith("/"):
+        return f"must be '' or start with '/', as '/{value}' does"
+    if value and value.endswith("/"):
+        bare = value.rstrip("/")
+        return f"must not end in '/': give {bare!r}" + ("" if bare else ", which is the root")
+    return None
+
+
+def _roles_problem(value: tuple[str, ...]) -> str | None:
+    unknown = [role for role in value if role not in ROLES]
+    if unknown:
+        return f"{unknown[0]!r} is no FastCGI role; choose among {', '.join(ROLES)}"
+    return None if value else f"is empty; choose among {', '.join(ROLES)}"

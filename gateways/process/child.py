@@ -1,0 +1,256 @@
+"""A worker process, from the fork to its end.
+
+It gives its privileges up, loads the application (unless its template has), says that it is ready
+and is told to serve. It leaves when it is told to, when nobody is there any more to tell it, or
+when it has had its time: then it asks to be replaced first.
+"""
+
+from __future__ import annotations
+
+import atexit
+import dataclasses
+import faulthandler
+import logging
+import os
+import random
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from gateways.config import Config
+from gateways.core.observer import Observer
+from gateways.core.server import Server
+from gateways.errors import ConfigError
+from gateways.process import channel as words
+from gateways.process.channel import Channel, Message
+from gateways.process.daemon import detach
+from gateways.process.environment import activate_venv, apply_environment, read_environment
+from gateways.process.forking import die_with_parent, unblock_signals
+from gateways.process.hooks import HookFailed, Process, run_hook
+from gateways.process.loading import LoadFailure, load, prepare_paths
+from gateways.process.logs import (
+    capture_output,
+    make_access_log,
+    reopen_logs,
+    set_up_logging,
+)
+from gateways.process.member import Spec
+from gateways.process.privileges import Privileges
+from gateways.process.probe import find_failure
+from gateways.process.report import Report
+from gateways.process.retirement import Retirement
+from gateways.process.signals import SignalQueue
+from gateways.wsgi.runner import Application
+
+logger = logging.getLogger("gateways.server")
+
+Ready = TypeVar("Ready")
+
+EXIT_SERVED = 0
+EXIT_USAGE = 2
+EXIT_LOAD = 3
+
+# Those of the terminal's process group are the supervisor's to act on.
+_SIGNALS = (
+    signal.SIGTERM,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGINT,
+    signal.SIGHUP,
+    signal.SIGUSR2,
+)
+
+
+class NotReady(Exception):
+    """The process cannot serve; ``status`` is what to leave with, the text says why."""
+
+    def __init__(self, status: int, text: str) -> None:
+        super().__init__(text)
+        self.status = status
+
+
+def run_worker(
+    spec: Spec, row: int, channel: Channel, application: Application | None = None
+) -> int:
+    """Be worker ``row`` of a generation; returns the exit status."""
+    return Child(spec, row, channel).run(application)
+
+
+def settle(config: Config, privileges: Privileges) -> None:
+    """Become what the process is meant to be: its user, directories and environment."""
+    set_up_logging(config)
+    faulthandler.enable()
+    variables = read_environment(config)  # files that may be root's alone
+    privileges.apply()
+    config = dataclasses.replace(config, chdir=privileges.inside(config.chdir))
+    prepare_paths(config)
+    apply_environment(config, variables)
+    if config.venv:
+        activate_venv(privileges.inside(config.venv))
+
+
+def let_go_of_terminal(config: Config) -> None:
+    """What a daemon's processes do when the start has come to its end."""
+    if config.daemon:
+        capture_output(config.error_log)
+        detach(output=False)
+
+
+def make_ready(prepare: Callable[[], Ready]) -> Ready:
+    """What ``prepare`` returns; raises NotReady for what can be wrong with a set-up."""
+    try:
+        return prepare()
+    except LoadFailure as error:
+        raise NotReady(EXIT_LOAD, str(error)) from error
+    except HookFailed as error:
+        raise NotReady(EXIT_LOAD, f"gateways: error: {error}") from error
+    except ConfigError as error:
+        raise NotReady(EXIT_USAGE, f"gateways: error: {error}") from error
+
+
+class Child:
+    """A worker process, seen from inside."""
+
+    def __init__(self, spec: Spec, row: int, channel: Channel) -> None:
+        self._spec = spec
+        self._channel = channel
+        self._row = row
+        self._process = Process(row + 1, spec.generation, os.getpid(), spec.config)
+        self._signals = SignalQueue(_SIGNALS)
+        self._leaving = ""  # the word that it was told, or what has the same meaning
+        self._asked = False  # to be replaced
+        self._server: Server | None = None
+
+    def run(self, application: Application | None) -> int:
+        """From the fork to the exit status."""
+        self._signals.install()
+        unblock_signals()
+        try:
+            server = make_ready(lambda: self._prepare(application))
+        except NotReady as failure:
+            self._channel.send(words.FAILED, f"{failure.status}\n{failure}")
+            return failure.status
+        self._channel.send(words.READY)
+        if self._wait_for(words.SERVE):
+            let_go_of_terminal(self._spec.config)
+            self._serve(server)
+        run_hook(self._spec.config.hooks, "on_exit", self._process)
+        atexit._run_exitfuncs()  # the process is left by os._exit, as a fork has to be
+        return EXIT_SERVED
+
+    def _prepare(self, application: Application | None) -> Server:
+        spec = self._spec
+        if application is None:
+            settle(spec.config, spec.privileges)
+            # A process that hangs in an import could not notice that nobody waits for it.
+            die_with_parent(signal.SIGKILL)
+        run_hook(spec.config.hooks, "post_fork", self._process)
+        if application is None:
+            application = load(spec.reference)
+        access_log = make_access_log(spec.config)
+        observers: list[Observer] = [spec.board.recorder(self._row)]
+        if access_log is not None:
+            observers.append(access_log)
+        server = Server(
+            application,
+            spec.listeners,
+            spec.config,
+            environ={"wsgi.multiprocess": spec.config.workers != "1"},
+            observers=observers,
+        )
+        if spec.config.check:
+            failure = find_failure(application, server.builder, spec.config)
+            if failure:
+                raise NotReady(EXIT_LOAD, failure)
+        run_hook(spec.config.hooks, "on_ready", self._process)
+        die_with_parent(0)
+        return server
+
+    def _wait_for(self, word: str) -> bool:
+        """Wait until told; False if it is anything else."""
+        poll = select.poll()
+        poll.register(self._channel, select.POLLIN)
+        poll.register(self._signals, select.POLLIN)
+        while not self._leaving:
+            poll.poll()
+            self._take_signals()
+            for message in self._channel.receive():
+                if message.kind == word:
+                    return True
+                self._take(message)
+            if self._channel.closed:
+                return False
+        return False
+
+    # -- serving -------------------------------------------------------------------------------
+
+    def _serve(self, server: Server) -> None:
+        self._server = server
+        retirement = Retirement(self._spec.config, random.Random())  # noqa: S311  # a jitter
+        report = Report(self._spec, self._row, server)
+        try:
+            server.start()
+            while not (server.stopped() or self._leaving == words.QUIT):
+                now = time.monotonic()
+                pauses = [server.tick(), report.tick(now), self._consider(retirement, now)]
+                pause = min((pause for pause in pauses if pause is not None), default=None)
+                server.clock.sleep(pause, self._signals.fileno(), *self._open_channel())
+                self._take_signals()
+                for message in self._channel.receive():
+                    self._take(message)
+                if self._channel.closed and not server.draining:
+                    self._be_the_last()
+            report.tick(time.monotonic(), at_once=True)
+        finally:
+            server.close()
+
+    def _open_channel(self) -> tuple[int, ...]:
+        return () if self._channel.closed else (self._channel.fileno(),)
+
+    def _consider(self, retirement: Retirement, now: float) -> float | None:
+        """Ask to be replaced, once, if it is time."""
+        server = self._server
+        if self._asked or server is None or server.draining:
+            return None
+        reason = server.replacement_wanted or retirement.reason(server.served, now)
+        if reason:
+            self._ask_for_replacement(reason)
+            return None
+        then = retirement.next_look(now)
+        return None if then is None else max(0.0, then - now)
+
+    def _ask_for_replacement(self, reason: str) -> None:
+        self._asked = True
+        self._channel.send(words.REPLACE, reason)
+
+    def _take_signals(self) -> None:
+        for number in self._signals.take():
+            if number == signal.SIGTERM:
+                if self._asked:
+                    self._take(Message(words.RETIRE))
+                else:
+                    self._ask_for_replacement("SIGTERM")
+            elif number == signal.SIGQUIT:
+                self._take(Message(words.QUIT))
+            elif number == signal.SIGUSR1:
+                reopen_logs()
+
+    def _take(self, message: Message) -> None:
+        """Do as the supervisor says."""
+        if message.kind == words.REOPEN:
+            reopen_logs()
+        elif message.kind in (words.RETIRE, words.STOP, words.QUIT):
+            self._leaving = message.kind
+            if self._server is not None and message.kind != words.QUIT:
+                self._server.stop(drain_backlog=message.kind == words.STOP)
+
+    def _be_the_last(self) -> None:
+        """The supervisor has died: what it would have cleaned up falls to its workers."""
+        logger.warning("the supervisor is gone; this worker finishes what it has and leaves")
+        for listener in self._spec.listeners:
+            listener.own()
+        for leftover in self._spec.leftovers:
+            leftover()
+        self._take(Message(words.STOP))

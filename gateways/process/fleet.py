@@ -1,0 +1,395 @@
+"""The workers: how they are started, replaced and ended. There is one mechanism for all of it.
+
+A ``Change`` has successors and predecessors. The successors are forked; when all of them are ready
+they are told to serve, and only then the predecessors to retire. If one of them fails first, the
+others are ended and the predecessors stay. A start is a change without predecessors, a reload one
+of whole generations, a worker that has had its time or has died one of one worker.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from gateways.core.stacklog import log_with_lines
+from gateways.process import channel as words
+from gateways.process.channel import Channel, Message
+from gateways.process.ends import describe_end
+from gateways.process.forking import fork_member
+from gateways.process.member import Generation, Member, Spec, State, Template, Worker
+
+logger = logging.getLogger("gateways.supervisor")
+
+_MARGIN_SECONDS = 2.0  # beyond the graceful timeout, which the worker keeps itself
+_AT_ONCE_SECONDS = 1.0
+_QUICK_DEATH_SECONDS = 1.0
+_LONGEST_DELAY_SECONDS = 30.0
+_FIRST_DELAY_SECONDS = 0.1
+
+Done = Callable[[str], None]
+"""Told how a change went: "" or, in the form of a FAILED message, what went wrong."""
+
+
+class Change:
+    """Successors for predecessors; ``done`` is told "" or what went wrong."""
+
+    def __init__(self, generation: Generation, count: int, done: Done) -> None:
+        self.generation = generation
+        self.missing = count  # successors that are not forked yet
+        self.successors: list[Worker] = []
+        self.predecessors: list[Worker] = []
+        self.is_reload = False
+        self.done = done
+
+    def is_ready(self) -> bool:
+        """Whether the successors can take over."""
+        return not self.missing and all(w.state is State.READY for w in self.successors)
+
+
+class Fleet:
+    """All processes of a supervisor; ``close_others`` closes what a forked one must not keep."""
+
+    def __init__(self, close_others: Callable[[], None]) -> None:
+        self._close_others = close_others
+        self.members: list[Member] = []  # templates and workers that live
+        self.changes: list[Change] = []
+        self.generation: Generation | None = None  # the one that serves
+        self.target = 0  # how many workers there should be
+        self.stopping = False
+        self._failures = 0  # in a row
+        self._not_before = 0.0  # no worker is started in place of one that died
+
+    # -- who there is --------------------------------------------------------------------------
+
+    def workers(self, *states: State) -> list[Worker]:
+        """The workers in these states, or all."""
+        return [
+            member
+            for member in self.members
+            if isinstance(member, Worker) and (not states or member.state in states)
+        ]
+
+    def reloading(self) -> bool:
+        """Whether a generation is about to come up."""
+        return any(change.is_reload for change in self.changes)
+
+    # -- changes -------------------------------------------------------------------------------
+
+    def bring_up(self, spec: Spec, count: int, done: Done) -> None:
+        """Start ``count`` workers of a new generation, in place of all that serve then."""
+        change = Change(Generation(spec), count, done)
+        change.is_reload = True
+        self._begin(change)
+
+    def replace(self, worker: Worker, reason: str) -> None:
+        """Start a successor for a worker, which retires when that is ready."""
+        if worker.state is State.SERVING and not worker.why:
+            logger.info("%s: %s; its successor is started first", worker, reason)
+            worker.why = reason
+            self.maintain(time.monotonic())
+
+    def retire(self, worker: Worker, reason: str) -> None:
+        """Have a worker answer what it has and leave; the others go on."""
+        worker.why = reason
+        logger.debug("%s retires: %s", worker, reason)
+        self.let_leave(worker)
+        worker.channel.send(words.RETIRE)
+
+    def maintain(self, now: float) -> None:
+        """Start what is missing and who is to be replaced, unless starts keep failing."""
+        generation = self.generation
+        if generation is None or self.stopping or now < self._not_before:
+            return
+        for _ in range(self.target - self._strength()):
+            self._begin(Change(generation, 1, self._replaced))
+        for worker in self.workers(State.SERVING):
+            if worker.why and not self._has_successor(worker) and now >= self._not_before:
+                change = Change(generation, 1, self._replaced)
+                change.predecessors = [worker]
+                self._begin(change)
+
+    def _strength(self) -> int:
+        """Workers that serve, or will without another one leaving for it."""
+        serving = len(self.workers(State.SERVING))
+        for change in self.changes:
+            if not change.is_reload:
+                coming = change.missing + len(change.successors)
+                serving += max(0, coming - len(change.predecessors))
+        return serving
+
+    def _has_successor(self, worker: Worker) -> bool:
+        return any(worker in change.predecessors for change in self.changes)
+
+    def _is_short(self) -> bool:
+        """Whether ``maintain`` has something to do, when it may."""
+        serving = self.workers(State.SERVING)
+        waiting = any(worker.why and not self._has_successor(worker) for worker in serving)
+        return waiting or self._strength() < self.target
+
+    def _replaced(self, problem: str) -> None:
+        """A worker was started in the course of things, or could not be."""
+        if problem:
+            self._failures += 1
+            self._delay()
+            wait = max(0.0, self._not_before - time.monotonic())
+            log_with_lines(
+                logger,
+                logging.ERROR,
+                "a worker could not be started (again in %.1f s)",
+                wait,
+                lines=problem.partition("\n")[2],
+            )
+
+    def _begin(self, change: Change) -> None:
+        self.changes.append(change)
+        self.advance(change)
+
+    def advance(self, change: Change) -> None:
+        """Do what can be done for a change by now."""
+        generation = change.generation
+        if change.missing and generation.config.preload:
+            if generation.template is None:
+                self._start_template(generation)
+            if generation.template is None or generation.template.state is State.STARTING:
+                return
+        while change.missing:
+            problem = self._start_worker(change)
+            if problem:
+                self.fail(change, problem)
+                return
+        if change.is_ready():
+            self._complete(change)
+
+    def _complete(self, change: Change) -> None:
+        self.changes.remove(change)
+        now = time.monotonic()
+        if change.is_reload:
+            self.generation = change.generation
+            self._failures = 0
+            for other in [c for c in self.changes if c.generation is not change.generation]:
+                self.fail(other, "")
+            change.predecessors = [
+                worker
+                for worker in self.workers(State.SERVING)
+                if worker.generation is not change.generation
+            ]
+        for worker in change.successors:
+            worker.become(State.SERVING, now)
+            worker.idle_since = now
+            worker.channel.send(words.SERVE)
+        for worker in change.predecessors:
+            self.retire(worker, worker.why or "a new generation serves")
+        change.done("")
+        self._drop_templates()
+
+    def fail(self, change: Change, problem: str) -> None:
+        """Give a change up: its successors end, its predecessors stay."""
+        if change in self.changes:
+            self.changes.remove(change)
+            for worker in change.successors:
+                self.kill(worker, signal.SIGKILL, "given up")
+            if change.is_reload and change.generation.template is not None:
+                self.kill(change.generation.template, signal.SIGKILL, "given up")
+            change.done(problem)
+            self._drop_templates()
+
+    # -- processes -----------------------------------------------------------------------------
+
+    def _start_worker(self, change: Change) -> str:
+        """Fork one; what went wrong, or "" ."""
+        generation = change.generation
+        row = generation.take_row()
+        if row is None:
+            return "1\ntoo many workers have not ended yet"
+        ours, theirs = Channel.pair()
+        pid = 0
+        if generation.template is not None:
+            generation.template.fork(row, theirs)
+        else:
+            from gateways.process.child import run_worker
+
+            spec = generation.spec
+            try:
+                pid = fork_member(lambda: run_worker(spec, row, theirs), self._in_child(ours))
+            except OSError as error:
+                generation.give_back(row)
+                ours.close()
+                theirs.close()
+                return f"1\nno process could be forked: {error.strerror}"
+        theirs.close()
+        worker = Worker(generation, ours, pid, time.monotonic(), row)
+        self._set_start_deadline(worker)
+        self.members.append(worker)
+        change.successors.append(worker)
+        change.missing -= 1
+        return ""
+
+    def _start_template(self, generation: Generation) -> None:
+        from gateways.process.template import run_template
+
+        ours, theirs = Channel.pair()
+        spec = generation.spec
+        pid = fork_member(lambda: run_template(spec, theirs), self._in_child(ours))
+        theirs.close()
+        generation.template = Template(generation, ours, pid, time.monotonic())
+        self._set_start_deadline(generation.template)
+        self.members.append(generation.template)
+
+    def _set_start_deadline(self, member: Member) -> None:
+        timeout = member.generation.config.start_timeout_seconds
+        member.deadline = member.since + timeout if timeout else 0.0
+
+    def _in_child(self, ours: Channel) -> Callable[[], None]:
+        def close() -> None:
+            ours.close()
+            for member in self.members:
+                member.channel.close()
+            self._close_others()
+
+        return close
+
+    def kill(self, member: Member, number: int, reason: str) -> None:
+        """Send a signal to a process that is not waited for any more."""
+        member.killed = member.killed or reason
+        member.deadline = time.monotonic() + _AT_ONCE_SECONDS
+        member.channel.send(words.QUIT)
+        if member.pid:
+            try:
+                os.kill(member.pid, number)
+            except ProcessLookupError:
+                pass  # it is about to be reaped
+
+    def let_leave(self, worker: Worker) -> None:
+        """The worker is leaving; see that it does in time."""
+        graceful = worker.generation.config.graceful_timeout_seconds
+        now = time.monotonic()
+        worker.become(State.LEAVING, now, now + graceful + _MARGIN_SECONDS)
+
+    # -- what happens --------------------------------------------------------------------------
+
+    def on_message(self, member: Member, message: Message) -> None:
+        """A process said something."""
+        now = time.monotonic()
+        if message.kind == words.HELLO:
+            member.pid = int(message.text)
+        elif message.kind == words.READY and member.state is State.STARTING:
+            member.become(State.READY, now)
+            for change in [c for c in self.changes if self._concerns(c, member)]:
+                self.advance(change)
+        elif message.kind == words.FAILED:
+            self._failed(member, message.text)
+        elif message.kind == words.REPLACE and isinstance(member, Worker):
+            self.replace(member, message.text)
+
+    def on_end(self, member: Member, status: int | None) -> None:
+        """A process has ended; ``status`` as of ``os.waitpid``, None if it is not known."""
+        for message in member.channel.receive():
+            if message.kind in (words.HELLO, words.FAILED):
+                self.on_message(member, message)
+        self.members.remove(member)
+        member.channel.close()
+        how = member.killed or describe_end(status)
+        if isinstance(member, Worker):
+            self._worker_ended(member, how)
+            member.generation.give_back(member.row)
+        elif member.generation.template is member:
+            member.generation.template = None
+            if member.state is State.STARTING:
+                self._failed(member, f"1\nthe application could not be preloaded: {how}")
+            elif self.generation is member.generation and not self.stopping:
+                logger.error("%s has ended (%s); the next worker brings a new one", member, how)
+
+    def _worker_ended(self, worker: Worker, how: str) -> None:
+        state = worker.state
+        for change in self.changes:
+            if worker in change.predecessors:
+                change.predecessors.remove(worker)
+        if state in (State.STARTING, State.READY):
+            self._failed(worker, f"1\n{worker} ended before it could serve: {how}")
+        elif state is State.SERVING and not self.stopping:
+            lived = time.monotonic() - worker.since
+            self._failures = 0 if lived > _QUICK_DEATH_SECONDS else self._failures + 1
+            self._delay()
+            running = [slot.describe(time.monotonic()) for slot in worker.slots() if slot.busy]
+            logger.error(
+                "%s has ended unexpectedly: %s%s",
+                worker,
+                how,
+                f"; it was answering {', '.join(running)}" if running else "",
+            )
+        elif how and worker.killed:
+            logger.warning("%s was killed: %s", worker, how)
+
+    def _delay(self) -> None:
+        """A crash is answered at once, crash upon crash with growing patience."""
+        delay = 0.0
+        if self._failures:
+            delay = min(_FIRST_DELAY_SECONDS * 2.0**self._failures, _LONGEST_DELAY_SECONDS)
+        self._not_before = time.monotonic() + delay
+
+    def _failed(self, member: Member, problem: str) -> None:
+        """A process could not be made ready."""
+        for change in [c for c in self.changes if self._concerns(c, member)]:
+            self.fail(change, problem)
+
+    @staticmethod
+    def _concerns(change: Change, member: Member) -> bool:
+        return member in change.successors or (
+            member is change.generation.template and bool(change.missing)
+        )
+
+    def check_deadlines(self, now: float) -> float | None:
+        """End whoever is late; returns when the next one will be."""
+        for member in [m for m in self.members if m.deadline and m.deadline <= now]:
+            if member.killed:
+                self.kill(member, signal.SIGKILL, "")
+            elif member.state is State.STARTING:
+                limit = member.generation.config.start_timeout_seconds
+                late = f"not ready after {limit:g} seconds (--start-timeout)"
+                logger.error("%s: %s; the stacks of its threads follow", member, late)
+                # faulthandler prints where it hangs.
+                self.kill(member, signal.SIGABRT, late)
+            else:
+                logger.warning(
+                    "%s has not ended %.0f s after it was told to; it is killed",
+                    member,
+                    now - member.since,
+                )
+                self.kill(member, signal.SIGKILL, "it did not leave in time")
+        times = [m.deadline for m in self.members if m.deadline]
+        if self.generation is not None and not self.stopping and self._is_short():
+            times.append(self._not_before)
+        return min(times, default=None)
+
+    # -- the end -------------------------------------------------------------------------------
+
+    def stop(self, word: str) -> None:
+        """Have all processes end: ``STOP`` or ``QUIT``."""
+        self.stopping = True
+        for change in list(self.changes):
+            self.fail(change, "the supervisor stops")
+        for member in self.members:
+            if word == words.QUIT:
+                self.kill(member, signal.SIGQUIT, "at once")
+            elif isinstance(member, Worker) and not member.killed:
+                self.let_leave(member)
+                member.channel.send(word)
+        self._drop_templates()
+
+    def _drop_templates(self) -> None:
+        """A template ends with its channel, when no worker will be forked from it any more."""
+        wanted = {change.generation for change in self.changes}
+        if not self.stopping and self.generation is not None:
+            wanted.add(self.generation)
+        for member in self.members:
+            if isinstance(member, Template) and member.generation not in wanted:
+                member.killed = member.killed or "not needed any more"
+                self.kill(member, signal.SIGTERM, "")
+
+    def tell_all(self, word: str) -> None:
+        """Send a message to every process."""
+        for member in self.members:
+            member.channel.send(word)

@@ -1,0 +1,136 @@
+"""SIGUSR2: the supervisor replaces its own program, and keeps its process, sockets and workers.
+
+The new program may be another version of this package or of the interpreter. Its process id stays,
+so whoever watches it sees nothing; the workers stay its children. What it has to know is in an
+unlinked file whose descriptor an environment variable names. The new program starts a generation of
+its own, and only when that is ready the old workers retire.
+
+Before the leap a process apart checks that the new program starts and loads the application.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import sys
+import tempfile
+import time
+from typing import Any
+
+from gateways.process.channel import Channel
+from gateways.process.fleet import Fleet
+from gateways.process.forking import unblock_signals
+from gateways.process.member import Generation, Plan, Spec, State, Worker
+from gateways.process.privileges import Privileges
+from gateways.process.scoreboard import Scoreboard
+
+logger = logging.getLogger("gateways.supervisor")
+
+VARIABLE = "GATEWAYS_HANDOVER"
+_VERSION = 1
+
+
+def _command() -> list[str]:
+    """The command line that this program was started by."""
+    return [sys.executable, *sys.orig_argv[1:]]
+
+
+def check_program() -> int:
+    """In a forked process: become the new program's --check-config. Its status is the answer."""
+    unblock_signals()
+    os.execv(sys.executable, [*_command(), "--check-config"])  # noqa: S606  # as we were started
+
+
+def hand_over(fleet: Fleet, plan: Plan, generation: int) -> None:
+    """Become the new program; returns only where that fails, after saying so."""
+    workers = [worker for worker in fleet.workers(State.SERVING, State.LEAVING) if worker.pid]
+    channels = [worker.channel.socket for worker in workers]
+    pidfile = plan.pidfile
+    inherited = [*channels, *(listener.socket for listener in plan.listeners)]
+    state = {
+        "version": _VERSION,
+        "pid": os.getpid(),
+        "generation": generation,
+        "listeners": [listener.hand_over() for listener in plan.listeners],
+        "workers": [_describe(worker) for worker in workers],
+        "pidfile": None if pidfile is None else pidfile.fileno(),
+    }
+    logger.info("replacing the program by %s", " ".join(_command()))
+    if plan.control is not None:
+        plan.control.close()
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    with tempfile.TemporaryFile() as file:
+        file.write(json.dumps(state).encode())
+        file.flush()
+        descriptors = [file.fileno(), *(sock.fileno() for sock in inherited)]
+        if pidfile is not None:
+            descriptors.append(pidfile.fileno())
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, True)
+        try:
+            os.chdir(plan.directory)
+            environ = {**os.environ, VARIABLE: str(file.fileno())}
+            os.execve(sys.executable, _command(), environ)  # noqa: S606  # the same
+        except OSError as error:
+            logger.error("%s cannot be started: %s", sys.executable, error.strerror)
+        for descriptor in descriptors:
+            os.set_inheritable(descriptor, False)
+    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+
+
+def _describe(worker: Worker) -> dict[str, Any]:
+    return {
+        "pid": worker.pid,
+        "row": worker.row,
+        "descriptor": worker.channel.fileno(),
+        "serves": worker.state is State.SERVING and not worker.killed,
+    }
+
+
+def take_over() -> dict[str, Any] | None:
+    """What the program that this one replaces has left; None if there was none."""
+    descriptor = os.environ.pop(VARIABLE, "")
+    if not descriptor.isdigit():
+        return None
+    try:
+        with open(int(descriptor), "rb") as file:
+            file.seek(0)
+            state: dict[str, Any] = json.loads(file.read())
+    except (OSError, ValueError):
+        return None  # a variable that was inherited from somewhere else
+    if state.get("version") != _VERSION or state.get("pid") != os.getpid():
+        return None
+    return state
+
+
+def adopt(fleet: Fleet, plan: Plan) -> int:
+    """Make the workers that were taken over the generation that serves; returns its number."""
+    state = plan.before or {}
+    workers = state["workers"]
+    spec = Spec(
+        generation=state["generation"],
+        reference=plan.reference,
+        config=plan.config,
+        privileges=Privileges.from_config(plan.config),
+        listeners=plan.listeners,
+        # What they do is in a scoreboard that went with the old program.
+        board=Scoreboard(1 + max((worker["row"] for worker in workers), default=0), 1),
+        leftovers=plan.leftovers,
+    )
+    generation = Generation(spec)
+    now = time.monotonic()
+    for known in workers:
+        channel = Channel.adopt(known["descriptor"])
+        os.set_inheritable(known["descriptor"], False)
+        worker = Worker(generation, channel, known["pid"], now, known["row"])
+        generation.take(known["row"])
+        if known["serves"]:
+            worker.become(State.SERVING, now)
+        else:
+            fleet.let_leave(worker)
+        fleet.members.append(worker)
+    fleet.generation = generation
+    fleet.target = len(fleet.workers(State.SERVING))
+    return int(state["generation"])

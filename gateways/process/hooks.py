@@ -1,0 +1,146 @@
+"""The operator's own functions, called at the turning points of the server's life.
+
+post_fork, on_ready and on_exit run in the worker. on_start and on_reload belong to the supervisor,
+which never imports code of the application: they run in a process forked for that one call.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from gateways.config import Config
+from gateways.errors import ConfigError
+from gateways.process.forking import die_with_parent, fork_member, unblock_signals
+from gateways.wsgi.loading import explain_failure
+
+logger = logging.getLogger("gateways.process")
+
+_DONE = b"="
+_FAILED = b"!"
+
+
+class HookFailed(ConfigError):
+    """A hook could not be called, or raised; the text, of several lines, has the traceback."""
+
+
+@dataclass(frozen=True, slots=True)
+class Process:
+    """What a hook is told. ``worker`` is 0, and ``pid`` the supervisor's, where there is none."""
+
+    worker: int
+    generation: int
+    pid: int
+    config: Config
+
+
+def run_hook(hooks: Mapping[str, str], name: str, process: Process) -> None:
+    """Call the hook ``name`` in this process, if there is one. Raises HookFailed.
+
+    What on_exit raises is logged: there is nothing left that it could end.
+    """
+    reference = hooks.get(name)
+    if reference is None:
+        return
+    try:
+        _call(f"{name} = '{reference}'", reference, process)
+    except HookFailed as error:
+        if name != "on_exit":
+            raise
+        logger.error("%s", error)
+
+
+def run_supervisor_hook(
+    config: Config, name: str, generation: int, prepare: Callable[[], None] = lambda: None
+) -> None:
+    """Call the hook ``name`` in a process of its own, after ``prepare``, and wait for its end.
+
+    For no longer than a worker may take to start. Raises HookFailed.
+    """
+    reference = config.hooks.get(name)
+    if reference is None:
+        return
+    label = f"{name} = '{reference}'"
+    process = Process(0, generation, os.getpid(), config)
+    reader, writer = os.pipe()
+
+    def run() -> int:
+        die_with_parent(signal.SIGKILL)  # it holds what the workers know the supervisor by
+        unblock_signals()
+        try:
+            prepare()
+            _call(label, reference, process)
+            _write(writer, _DONE)
+        except ConfigError as error:
+            _write(writer, _FAILED + str(error).encode(errors="replace"))
+        return 0
+
+    try:
+        pid = fork_member(run, lambda: os.close(reader))
+    finally:
+        os.close(writer)
+    with open(reader, "rb", buffering=0) as file:
+        told = _read(file.fileno(), config.start_timeout_seconds)
+    if told is None:
+        os.kill(pid, signal.SIGKILL)
+    how = _reap(pid)
+    if told is None:
+        raise HookFailed(
+            f"{label} took longer than {config.start_timeout_seconds:g} s and was ended; "
+            "--start-timeout allows more"
+        )
+    if told.startswith(_FAILED):
+        raise HookFailed(told[len(_FAILED) :].decode(errors="replace"))
+    if told != _DONE:
+        raise HookFailed(f"{label}: its process {how} before the function returned")
+
+
+def _call(label: str, reference: str, process: Process) -> None:
+    module_name, _, path = reference.partition(":")
+    try:
+        function: object = importlib.import_module(module_name)
+        for part in path.split("."):
+            function = getattr(function, part)
+        if not callable(function):
+            raise TypeError(f"that is no function, but {type(function).__name__}")
+        function(process)
+    except (Exception, SystemExit) as error:
+        if error.__traceback__ is not None:
+            error.__traceback__ = error.__traceback__.tb_next  # without this frame
+        raise HookFailed(f"{label} failed\n\n{explain_failure(error).rstrip()}") from error
+
+
+def _write(fd: int, data: bytes) -> None:
+    while data:
+        data = data[os.write(fd, data) :]
+
+
+def _read(fd: int, timeout: float) -> bytes | None:
+    """All that is told; None if that does not come in time (0: for ever)."""
+    deadline = time.monotonic() + timeout
+    poll = select.poll()
+    poll.register(fd, select.POLLIN)
+    data = b""
+    while True:
+        left = max(0.0, deadline - time.monotonic()) if timeout else None
+        if not poll.poll(None if left is None else left * 1000):
+            return None
+        more = os.read(fd, 65536)
+        data += more
+        if not more or data == _DONE:  # no end: the function has started something that stays
+            return data
+
+
+def _reap(pid: int) -> str:
+    """Wait for the child; how it ended."""
+    try:
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return "ended"  # whoever waits for every child was quicker
+    return f"was ended by {signal.Signals(-status).name}" if status < 0 else f"left with {status}"

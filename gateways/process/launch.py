@@ -1,0 +1,252 @@
+"""From the operator's options to an exit status: in this very process, or under a supervisor.
+
+What can be wrong is found in the order in which it is cheap to find: the options, files and users;
+the sockets, which are bound before privileges are given up; the application.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import random
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gateways.config import Config, Workers, parse_workers
+from gateways.core.listener import Listener, open_listeners, reopen_standard_descriptors
+from gateways.core.server import Server
+from gateways.errors import ConfigError
+from gateways.process.child import EXIT_USAGE, NotReady, make_ready, settle
+from gateways.process.control import Control, control_path
+from gateways.process.cpus import available_cpus
+from gateways.process.daemon import Starter, daemonize, detach
+from gateways.process.environment import check_environment
+from gateways.process.handover import take_over
+from gateways.process.hooks import Process, run_hook, run_supervisor_hook
+from gateways.process.loading import load
+from gateways.process.logs import capture_output, make_access_log, set_log_owner, set_up_logging
+from gateways.process.member import Plan
+from gateways.process.notify import Notifier
+from gateways.process.pidfile import PidFile
+from gateways.process.privileges import Privileges
+from gateways.process.probe import find_failure
+from gateways.process.retirement import Retirement
+from gateways.process.single import SingleProcess
+from gateways.process.supervisor import Supervisor
+from gateways.wsgi.environ import EnvironBuilder
+
+logger = logging.getLogger("gateways.supervisor")
+
+Reconfigure = Callable[[], tuple[str, Config]]
+
+_PATIENCE_SECONDS = 1.0  # with workers of a supervisor that was killed a moment ago
+_PAUSE_SECONDS = 0.02
+
+
+def launch(reference: str, config: Config, *, reconfigure: Reconfigure | None = None) -> int:
+    """Serve until told to stop; returns the exit status, after saying why if it is not 0.
+
+    ``reconfigure`` reads the options anew, for a reload.
+    """
+    # Before anything else is opened: a socket that became descriptor 2 would get our messages.
+    reopen_standard_descriptors()
+    before = take_over()
+    starter = daemonize() if config.daemon and before is None else None
+    launcher = Launcher(reference, config, starter)
+    try:
+        return launcher.run(before, reconfigure)
+    except ConfigError as error:
+        launcher.fail(EXIT_USAGE, f"gateways: error: {error}")
+        return EXIT_USAGE
+    finally:
+        launcher.close()
+
+
+def check(reference: str, config: Config) -> int:
+    """Find what would keep ``launch`` from serving, without listening; returns the exit status."""
+    try:
+        set_up_logging(config)
+        make_ready(lambda: _check(reference, config))
+    except ConfigError as error:
+        print(f"gateways: error: {error}", file=sys.stderr)
+        return EXIT_USAGE
+    except NotReady as failure:
+        print(failure, file=sys.stderr)
+        return failure.status
+    return 0
+
+
+def _check(reference: str, config: Config) -> None:
+    check_environment(config)
+    settle(config, Privileges.from_config(config))
+    application = load(reference)
+    if config.check:
+        failure = find_failure(application, EnvironBuilder(script_name=config.script_name), config)
+        if failure:
+            raise NotReady(3, failure)
+
+
+class Launcher:
+    """One start. What it has opened is closed again, however it goes."""
+
+    def __init__(self, reference: str, config: Config, starter: Starter | None) -> None:
+        self._reference = reference
+        self._config = config
+        self._starter = starter
+        self._directory = os.getcwd()
+        self._pidfile: PidFile | None = None
+        self._listeners: list[Listener] = []
+        self._notifier = Notifier(os.environ)
+
+    def run(self, before: dict[str, Any] | None, reconfigure: Reconfigure | None) -> int:
+        """From the options to the exit status."""
+        config = self._config
+        set_up_logging(config)
+        privileges = Privileges.from_config(config)
+        check_environment(config)
+        if privileges.uid is not None:
+            set_log_owner(privileges.uid)
+        self._take_pidfile(before)
+        self._listen(before)
+        privileges.warn_if_root()
+        if before is None:
+            run_supervisor_hook(config, "on_start", 1)
+        bounds = parse_workers(config.workers, available_cpus())
+        if bounds.most == 0 or self._is_managed(bounds):
+            return self._serve_here(privileges)
+        return self._supervise(bounds, before, reconfigure)
+
+    def _take_pidfile(self, before: dict[str, Any] | None) -> None:
+        path = self._config.pidfile
+        if not path:
+            return
+        if before is not None and before["pidfile"] is not None:
+            self._pidfile = PidFile.adopt(path, before["pidfile"])
+        else:
+            self._pidfile = PidFile(path)
+            self._pidfile.take()
+
+    def _listen(self, before: dict[str, Any] | None) -> None:
+        config = self._config
+        if before is not None:
+            self._listeners = [Listener.take_over(state) for state in before["listeners"]]
+            return
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                self._listeners = open_listeners(
+                    config.bind, config.backlog, protocol=config.protocol
+                )
+                return
+            except ConfigError:
+                # The workers of a supervisor that was killed let go of the address in no time.
+                if time.monotonic() > deadline:
+                    raise
+            time.sleep(_PAUSE_SECONDS)
+
+    def _is_managed(self, bounds: Workers) -> bool:
+        """Whether a FastCGI process manager wants exactly one process, which is this one."""
+        config = self._config
+        inherited = any(listener.address == "fd://0" for listener in self._listeners)
+        needs_supervisor = config.preload or config.reload or config.reload_on_touch
+        return inherited and bounds == (1, 1) and not needs_supervisor
+
+    def _stops_on_usr1(self) -> bool:
+        """What SIGUSR1 means to whoever started us."""
+        if self._config.sigusr1 != "auto":
+            return self._config.sigusr1 == "stop"
+        inherited = any(listener.address == "fd://0" for listener in self._listeners)
+        return inherited and "SUPERVISOR_ENABLED" not in os.environ
+
+    # -- with a supervisor ---------------------------------------------------------------------
+
+    def _supervise(
+        self, bounds: Workers, before: dict[str, Any] | None, reconfigure: Reconfigure | None
+    ) -> int:
+        pidfile = self._pidfile
+        control = None
+        leftovers = []
+        if pidfile is not None:
+            control = Control(control_path(self._config.pidfile))
+            leftovers = [control.remove_file]
+        return Supervisor(
+            Plan(
+                reference=self._reference,
+                config=self._config,
+                bounds=bounds,
+                listeners=self._listeners,
+                directory=self._directory,
+                notifier=self._notifier,
+                pidfile=pidfile,
+                control=control,
+                leftovers=leftovers,
+                reconfigure=reconfigure,
+                stops_on_usr1=self._stops_on_usr1(),
+                started=self._started,
+                failed=self.fail,
+                before=before,
+            )
+        ).run()
+
+    # -- without -------------------------------------------------------------------------------
+
+    def _serve_here(self, privileges: Privileges) -> int:
+        config = self._config
+        process = Process(1, 1, os.getpid(), config)
+        try:
+            server = make_ready(lambda: self._make_server(privileges, process))
+        except NotReady as failure:
+            self.fail(failure.status, str(failure))
+            return failure.status
+        retirement = Retirement(config, random.Random())  # noqa: S311  # a jitter
+        single = SingleProcess(
+            server,
+            stops_on_usr1=self._stops_on_usr1(),
+            retirement=retirement,
+            notifier=self._notifier,
+            ready=self._started,
+        )
+        restart = single.run()
+        if restart:
+            logger.info("SIGHUP: leaving, to be started again")
+        run_hook(config.hooks, "on_exit", process)
+        return 0
+
+    def _make_server(self, privileges: Privileges, process: Process) -> Server:
+        config = self._config
+        settle(config, privileges)
+        run_hook(config.hooks, "post_fork", process)
+        application = load(self._reference)
+        access_log = make_access_log(config)
+        observers = [access_log] if access_log else []
+        server = Server(application, self._listeners, config, observers=observers)
+        if config.check:
+            failure = find_failure(application, server.builder, config)
+            if failure:
+                raise NotReady(3, failure)
+        run_hook(config.hooks, "on_ready", process)
+        return server
+
+    # -- how it went ---------------------------------------------------------------------------
+
+    def _started(self) -> None:
+        if self._starter is not None:
+            capture_output(self._config.error_log)
+            detach(output=False)
+            self._starter.ready()
+
+    def fail(self, status: int, text: str) -> None:
+        """Say why there is nothing that serves."""
+        if self._starter is not None:
+            self._starter.failed(text, status)
+        else:
+            print(text.rstrip("\n"), file=sys.stderr)
+
+    def close(self) -> None:
+        """Close what was opened."""
+        for listener in self._listeners:
+            listener.close()
+        if self._pidfile is not None:
+            self._pidfile.remove()

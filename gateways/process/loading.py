@@ -1,0 +1,47 @@
+"""From the operator's options to a loaded application, in the process that is going to run it."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+from gateways.config import Config
+from gateways.errors import ConfigError
+from gateways.wsgi.loading import Application, explain_failure, load_application
+
+
+class LoadFailure(Exception):
+    """The application could not be loaded; the text, of several lines, says why."""
+
+
+def prepare_paths(config: Config) -> None:
+    """Change directory, then put --pythonpath and the working directory in front of sys.path."""
+    if config.chdir:
+        try:
+            os.chdir(config.chdir)
+        except OSError as error:
+            raise ConfigError(f"--chdir {config.chdir}: {error.strerror}") from error
+    try:
+        here = os.getcwd()
+    except OSError as error:
+        raise ConfigError(
+            f"the working directory cannot be read ({error.strerror}); give one with --chdir"
+        ) from error
+    for directory in config.pythonpath:
+        if not os.path.isdir(directory):
+            raise ConfigError(f"--pythonpath {directory}: there is no such directory")
+    first = [*map(os.path.abspath, config.pythonpath), here]
+    sys.path[:] = [*first, *(entry for entry in sys.path if entry not in first)]
+
+
+def load(reference: str) -> Application:
+    """The application that ``reference`` names. Raises LoadFailure."""
+    from gateways.process.logs import restore_logging
+
+    try:
+        return load_application(reference)
+    except ConfigError as error:
+        text = f"gateways: error: cannot load {reference}\n\n{explain_failure(error)}"
+        raise LoadFailure(text) from error
+    finally:
+        restore_logging()

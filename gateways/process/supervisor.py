@@ -1,0 +1,350 @@
+"""The supervisor: a loop over signals, messages of its processes, and timers.
+
+It holds the sockets, keeps the right number of workers, and never loads the application. What a
+signal means is in one table; docs/signals.md is made from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import select
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+from gateways.config import Config
+from gateways.core.stacklog import log_with_lines
+from gateways.errors import ConfigError
+from gateways.process import channel as words
+from gateways.process.control import Client
+from gateways.process.ends import reap
+from gateways.process.filewatch import FileWatch
+from gateways.process.fleet import Fleet
+from gateways.process.forking import become_subreaper, fork_member, unblock_signals
+from gateways.process.handover import adopt, check_program, hand_over
+from gateways.process.hooks import run_supervisor_hook
+from gateways.process.logs import reopen_logs, set_up_logging
+from gateways.process.member import Plan, Spec, State
+from gateways.process.privileges import Privileges
+from gateways.process.scaling import LOOK_SECONDS, Scaling
+from gateways.process.scoreboard import Scoreboard
+from gateways.process.signals import SignalQueue
+from gateways.process.status import describe_fleet
+from gateways.process.titles import set_title
+
+logger = logging.getLogger("gateways.supervisor")
+
+SIGNALS = {
+    signal.SIGTERM: "stop gracefully; a second one, or SIGINT after it, stops at once",
+    signal.SIGINT: "the same",
+    signal.SIGQUIT: "stop at once",
+    signal.SIGHUP: "reload: a new generation of workers, with the configuration read again",
+    signal.SIGUSR1: "open the log files anew",
+    signal.SIGUSR2: "replace the program itself, on the same sockets, and then reload",
+    signal.SIGTTIN: "one worker more",
+    signal.SIGTTOU: "one worker less",
+    signal.SIGCHLD: "",
+}
+
+
+class Supervisor:
+    """Runs a plan until a signal ends it."""
+
+    def __init__(self, plan: Plan) -> None:
+        self.plan = plan
+        self._signals = SignalQueue(SIGNALS)
+        self._fleet = Fleet(self._close_in_child)
+        self._scaling = Scaling(plan.bounds, plan.config.worker_idle_timeout_seconds)
+        self._next_look = 0.0
+        self._generations = 0
+        self._status = 0
+        self._serving = False  # some generation has served
+        self._reload_again = False
+        self._waiting: list[Client] = []  # for the reload that is under way
+        self._waiting_next: list[Client] = []
+        self._files = FileWatch(plan.config, plan.directory)
+        self._check_pid = 0  # of the process that checks a new program
+
+    def run(self) -> int:
+        """Start, serve and stop; returns the exit status."""
+        self._signals.install()
+        unblock_signals()  # the program that this one replaces has blocked them
+        become_subreaper()
+        listening = " ".join(str(listener) for listener in self.plan.listeners)
+        set_title(f"gateways: supervisor [{self.plan.reference}] {listening}")
+        try:
+            self._files.start()
+            if self.plan.before:
+                self._generations = adopt(self._fleet, self.plan)
+                self._serving = True
+                self._reap()
+            self._bring_up(self.plan.reference, self.plan.config, self._start_done)
+            while self._fleet.members or not self._fleet.stopping:
+                self._wait(self._turn(time.monotonic()))
+        finally:
+            self._files.close()
+            for listener in self.plan.listeners:
+                listener.close()
+            if self.plan.control is not None:
+                self.plan.control.close()
+            self._signals.restore()
+        return self._status
+
+    # -- the loop ------------------------------------------------------------------------------
+
+    def _turn(self, now: float) -> float | None:
+        """Do what is due; after how many seconds there is more."""
+        fleet = self._fleet
+        times = [fleet.check_deadlines(now)]
+        fleet.maintain(now)
+        if not fleet.stopping and self._serving:
+            if self._scaling.looks():
+                if now >= self._next_look:
+                    self._next_look = now + LOOK_SECONDS
+                    self._scale(now)
+                if fleet.workers():
+                    times.append(self._next_look)
+            changed, then = self._files.look(now)
+            if changed:
+                self._reload(changed)
+            times += [then, self.plan.notifier.watch(now)]
+        left = min((then for then in times if then is not None), default=None)
+        return None if left is None else max(0.0, left - time.monotonic())
+
+    def _wait(self, timeout: float | None) -> None:
+        """Until something happens, and then see to it."""
+        fleet = self._fleet
+        channels = {m.channel.fileno(): m for m in fleet.members if not m.channel.closed}
+        control = self.plan.control
+        poll = select.poll()
+        demand = self._scaling.looks() and not fleet.workers() and not fleet.stopping
+        listening = [listener.socket.fileno() for listener in self.plan.listeners if demand]
+        controlling = control.descriptors() if control is not None else []
+        files = self._files.descriptors()
+        for fd in (self._signals.fileno(), *channels, *controlling, *listening, *files):
+            poll.register(fd, select.POLLIN)
+        ready = {fd for fd, _ in poll.poll(None if timeout is None else timeout * 1000)}
+        for fd in ready & channels.keys():
+            member = channels[fd]
+            for message in member.channel.receive():
+                fleet.on_message(member, message)
+            if member.channel.closed and not member.pid:
+                fleet.on_end(member, None)  # it never said who it is
+        for fd in ready.intersection(controlling):
+            if control is not None:
+                for client, command in control.on_readable(fd):
+                    self._command(client, command)
+        if ready.intersection(listening) and not fleet.target:
+            fleet.target = 1
+        for number in self._signals.take():
+            self._handle(number)
+
+    def _handle(self, number: int) -> None:
+        if number != signal.SIGCHLD:
+            logger.debug("%s", signal.Signals(number).name)
+        if number == signal.SIGCHLD:
+            self._reap()
+        elif number in (signal.SIGTERM, signal.SIGINT):
+            self._stop(words.QUIT if self._fleet.stopping else words.STOP)
+        elif number == signal.SIGQUIT:
+            self._stop(words.QUIT)
+        elif number == signal.SIGHUP:
+            self._reload("SIGHUP")
+        elif number == signal.SIGUSR1:
+            if self.plan.stops_on_usr1:
+                self._stop(words.QUIT if self._fleet.stopping else words.STOP)
+            else:
+                self._reopen()
+        elif number == signal.SIGUSR2 and not (self._check_pid or self._fleet.stopping):
+            self._check_pid = fork_member(check_program, self._close_in_child)
+        elif number == signal.SIGTTIN:
+            self._change_target(+1)
+        elif number == signal.SIGTTOU:
+            self._change_target(-1)
+
+    def _reap(self) -> None:
+        fleet = self._fleet
+        for member in [member for member in fleet.members if not member.pid]:
+            for message in member.channel.receive():  # it may say who it is
+                fleet.on_message(member, message)
+        for pid, status in reap():
+            if pid == self._check_pid:
+                self._check_pid = 0
+                self._replace_program(os.waitstatus_to_exitcode(status))
+            for member in [member for member in fleet.members if member.pid == pid]:
+                fleet.on_end(member, status)
+
+    # -- generations ---------------------------------------------------------------------------
+
+    def _bring_up(self, reference: str, config: Config, done: Callable[[Spec, str], None]) -> None:
+        self._generations += 1
+        spec = Spec(
+            generation=self._generations,
+            reference=reference,
+            config=config,
+            privileges=Privileges.from_config(config),
+            listeners=self.plan.listeners,
+            board=Scoreboard(2 * self._scaling.bounds.most + 8, config.threads),
+            leftovers=self.plan.leftovers,
+        )
+        count = max(1, self._fleet.target, self._scaling.bounds.least)
+        self._fleet.bring_up(spec, count, lambda problem: done(spec, problem))
+
+    def _start_done(self, spec: Spec, problem: str) -> None:
+        """The first generation serves, or does not."""
+        if problem and not self._fleet.stopping:
+            status, _, text = problem.partition("\n")
+            if self.plan.before:
+                self._generation_failed(text)
+            else:
+                self._status = int(status)
+                self.plan.failed(self._status, text)
+                self._stop(words.QUIT)
+        elif not problem:
+            self._generation_serves(spec)
+            self.plan.started()
+
+    def _reload_done(self, spec: Spec, problem: str) -> None:
+        if problem:
+            self._generation_failed(problem.partition("\n")[2])
+        else:
+            self._generation_serves(spec)
+        if self._reload_again and not self._fleet.stopping:
+            self._reload_again = False
+            self._waiting = self._waiting_next
+            self._waiting_next = []
+            self._reload("asked for meanwhile")
+
+    def _generation_serves(self, spec: Spec) -> None:
+        self.plan.reference, self.plan.config = spec.reference, spec.config
+        self._serving = True
+        self._fleet.target = max(self._fleet.target, self._scaling.bounds.least, 1)
+        logger.info(
+            "serving %s on %s with %s of %d threads%s",
+            spec.reference,
+            ", ".join(str(listener) for listener in self.plan.listeners),
+            _count(self._fleet.target, "worker"),
+            spec.config.threads,
+            f" (generation {spec.generation})" if spec.generation > 1 else "",
+        )
+        self.plan.notifier.ready()
+        self._answer(ok=True, text=f"generation {spec.generation} serves")
+
+    def _generation_failed(self, text: str) -> None:
+        log_with_lines(
+            logger,
+            logging.ERROR,
+            "generation %d does not come up; the one before it goes on serving",
+            self._generations,
+            lines=text,
+        )
+        self.plan.notifier.ready()
+        self._answer(ok=False, text=text)
+
+    def _answer(self, **answer: Any) -> None:
+        for client in self._waiting:
+            client.answer(**answer)
+        self._waiting = []
+
+    def _reload(self, why: str, client: Client | None = None) -> None:
+        """Bring a new generation up; ``client`` is told how that went."""
+        if self._fleet.stopping:
+            return
+        busy = self._fleet.reloading()
+        if client is not None:
+            (self._waiting_next if busy else self._waiting).append(client)
+        if busy:
+            self._reload_again = True
+            return
+        logger.info("reload: %s", why)
+        try:
+            reference, config = self._read_configuration()
+            run_supervisor_hook(config, "on_reload", self._generations + 1)
+        except ConfigError as error:
+            logger.error("no reload, the configuration cannot be used: %s", error)
+            self._answer(ok=False, text=f"gateways: error: {error}")
+            return
+        self.plan.notifier.reloading()
+        self._bring_up(reference, config, self._reload_done)
+
+    def _read_configuration(self) -> tuple[str, Config]:
+        plan = self.plan
+        if plan.reconfigure is None:
+            return plan.reference, plan.config
+        reference, config = plan.reconfigure()
+        for name in ("bind", "pidfile", "backlog"):
+            if getattr(config, name) != getattr(plan.config, name):
+                logger.warning("a changed --%s needs a restart; it is ignored until then", name)
+        set_up_logging(config)
+        return reference, config
+
+    # -- what is asked for ---------------------------------------------------------------------
+
+    def _command(self, client: Client, command: str) -> None:
+        if command == "reload" and self._fleet.stopping:
+            client.answer(ok=False, text="the server is stopping")
+        elif command == "reload":
+            self._reload("asked for by the command", client)
+        elif command == "status":
+            client.answer(ok=True, **describe_fleet(self._fleet, self.plan))
+        else:
+            client.answer(ok=False, text=f"no such command: {command}")
+
+    def _stop(self, word: str) -> None:
+        if not self._fleet.stopping:
+            logger.info("stopping%s", " at once" if word == words.QUIT else "")
+            self.plan.notifier.stopping()
+            self._answer(ok=False, text="the server was stopped meanwhile")
+        self._fleet.stop(word)
+        for listener in self.plan.listeners:
+            listener.close()
+
+    def _reopen(self) -> None:
+        reopen_logs()
+        self._fleet.tell_all(words.REOPEN)
+
+    def _change_target(self, by: int) -> None:
+        target = max(0, self._fleet.target + by)
+        logger.info("%s from now on", _count(target, "worker"))
+        self._set_target(target)
+
+    def _set_target(self, target: int) -> None:
+        fleet = self._fleet
+        fleet.target = target
+        serving = [worker for worker in fleet.workers(State.SERVING) if not worker.why]
+        for worker in serving[target:]:
+            fleet.retire(worker, "there are to be fewer")
+
+    def _scale(self, now: float) -> None:
+        fleet = self._fleet
+        serving = fleet.workers(State.SERVING)
+        fleet.target += self._scaling.more(serving, fleet.target, bool(fleet.changes))
+        idle = self._scaling.idle(serving, fleet.target, now)
+        if idle is not None:
+            fleet.target -= 1
+            fleet.retire(idle, "it had nothing to do")
+
+    def _replace_program(self, checked: int) -> None:
+        """Become the new program, if it has been found good."""
+        if checked:
+            logger.error("the new program is not started: its --check-config failed, see above")
+        elif not self._fleet.stopping:
+            for change in list(self._fleet.changes):
+                self._fleet.fail(change, "1\nthe program is replaced")
+            self._files.close()
+            hand_over(self._fleet, self.plan, self._generations)
+            self._files.start()  # we are still here: it could not be started
+
+    def _close_in_child(self) -> None:
+        self._files.forget()
+        if self.plan.control is not None:
+            self.plan.control.forget()
+        for client in (*self._waiting, *self._waiting_next):
+            client.socket.close()
+        self._signals.forget()
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" + ("" if number == 1 else "s")
