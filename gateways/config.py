@@ -162,7 +162,9 @@ class Config:
         metavar="FILE",
     )
     clear_env: bool = _option(
-        False, "Give the application only PATH, HOME, LANG, LC_*, TZ, TMPDIR and --env."
+        False,
+        "Give the application no variables but PATH, HOME, USER, LOGNAME, LANG, LC_*, TZ, TMPDIR, "
+        "VIRTUAL_ENV and those of --env.",
     )
     user: str = _option("", "User to serve as; the sockets are bound before.", metavar="USER")
     group: str = _option(

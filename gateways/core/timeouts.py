@@ -138,12 +138,19 @@ class RequestWatch(Generic[W]):
         if not entry.raised:
             entry.raised = interrupt(worker.ident, request, self._streaming)
         waited = now - entry.overdue_since
-        if waited >= self._grace and connection.answer_late(request):
+        if waited >= self._grace and self._answer_late(connection, request):
             self._give_up(
                 worker,
                 f"{worker.name} did not react within {waited:.1f} seconds to the time-out of "
                 f"{request_name(request.variables)}",
             )
+
+    def _answer_late(self, connection: Connection, request: Request) -> bool:
+        try:
+            return connection.answer_late(request)
+        except OSError as error:  # of the poller, after the answer: this thread must go on
+            logger.debug("%s: %s", connection.peer, error)
+            return request.abandoned
 
 
 def _described(connection: Connection, request: Request) -> str:

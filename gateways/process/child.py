@@ -8,49 +8,40 @@ when it has had its time: then it asks to be replaced first.
 from __future__ import annotations
 
 import atexit
-import dataclasses
-import faulthandler
 import logging
 import os
 import random
 import select
 import signal
 import time
-from collections.abc import Callable
-from typing import TypeVar
 
-from gateways.config import Config
 from gateways.core.observer import Observer
 from gateways.core.server import Server
-from gateways.errors import ConfigError
 from gateways.process import channel as words
 from gateways.process.channel import Channel, Message
-from gateways.process.daemon import detach
-from gateways.process.environment import activate_venv, apply_environment, read_environment
 from gateways.process.forking import die_with_parent, unblock_signals
-from gateways.process.hooks import HookFailed, Process, run_hook
-from gateways.process.loading import LoadFailure, load, prepare_paths
+from gateways.process.hooks import Process, run_hook
+from gateways.process.loading import load
 from gateways.process.logs import (
-    capture_output,
     make_access_log,
     reopen_logs,
-    set_up_logging,
 )
 from gateways.process.member import Spec
-from gateways.process.privileges import Privileges
 from gateways.process.probe import find_failure
 from gateways.process.report import Report
 from gateways.process.retirement import Retirement
+from gateways.process.settling import (
+    EXIT_LOAD,
+    EXIT_SERVED,
+    NotReady,
+    let_go_of_terminal,
+    make_ready,
+    settle,
+)
 from gateways.process.signals import SignalQueue
 from gateways.wsgi.runner import Application
 
 logger = logging.getLogger("gateways.server")
-
-Ready = TypeVar("Ready")
-
-EXIT_SERVED = 0
-EXIT_USAGE = 2
-EXIT_LOAD = 3
 
 # Those of the terminal's process group are the supervisor's to act on.
 _SIGNALS = (
@@ -63,51 +54,11 @@ _SIGNALS = (
 )
 
 
-class NotReady(Exception):
-    """The process cannot serve; ``status`` is what to leave with, the text says why."""
-
-    def __init__(self, status: int, text: str) -> None:
-        super().__init__(text)
-        self.status = status
-
-
 def run_worker(
     spec: Spec, row: int, channel: Channel, application: Application | None = None
 ) -> int:
     """Be worker ``row`` of a generation; returns the exit status."""
     return Child(spec, row, channel).run(application)
-
-
-def settle(config: Config, privileges: Privileges) -> None:
-    """Become what the process is meant to be: its user, directories and environment."""
-    set_up_logging(config)
-    faulthandler.enable()
-    variables = read_environment(config)  # files that may be root's alone
-    privileges.apply()
-    config = dataclasses.replace(config, chdir=privileges.inside(config.chdir))
-    prepare_paths(config)
-    apply_environment(config, variables)
-    if config.venv:
-        activate_venv(privileges.inside(config.venv))
-
-
-def let_go_of_terminal(config: Config) -> None:
-    """What a daemon's processes do when the start has come to its end."""
-    if config.daemon:
-        capture_output(config.error_log)
-        detach(output=False)
-
-
-def make_ready(prepare: Callable[[], Ready]) -> Ready:
-    """What ``prepare`` returns; raises NotReady for what can be wrong with a set-up."""
-    try:
-        return prepare()
-    except LoadFailure as error:
-        raise NotReady(EXIT_LOAD, str(error)) from error
-    except HookFailed as error:
-        raise NotReady(EXIT_LOAD, f"gateways: error: {error}") from error
-    except ConfigError as error:
-        raise NotReady(EXIT_USAGE, f"gateways: error: {error}") from error
 
 
 class Child:
@@ -148,7 +99,7 @@ class Child:
             die_with_parent(signal.SIGKILL)
         run_hook(spec.config.hooks, "post_fork", self._process)
         if application is None:
-            application = load(spec.reference)
+            application = load(spec.privileges.inside(spec.reference))
         access_log = make_access_log(spec.config)
         observers: list[Observer] = [spec.board.recorder(self._row)]
         if access_log is not None:

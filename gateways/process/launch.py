@@ -6,6 +6,7 @@ the sockets, which are bound before privileges are given up; the application.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import random
@@ -18,14 +19,13 @@ from gateways.config import Config, Workers, parse_workers
 from gateways.core.listener import Listener, open_listeners, reopen_standard_descriptors
 from gateways.core.server import Server
 from gateways.errors import ConfigError
-from gateways.process.child import EXIT_USAGE, NotReady, make_ready, settle
 from gateways.process.control import Control, control_path
 from gateways.process.cpus import available_cpus
 from gateways.process.daemon import Starter, daemonize, detach
 from gateways.process.environment import check_environment
 from gateways.process.handover import take_over
 from gateways.process.hooks import Process, run_hook, run_supervisor_hook
-from gateways.process.loading import load
+from gateways.process.loading import check_paths, load
 from gateways.process.logs import capture_output, make_access_log, set_log_owner, set_up_logging
 from gateways.process.member import Plan
 from gateways.process.notify import Notifier
@@ -33,8 +33,10 @@ from gateways.process.pidfile import PidFile
 from gateways.process.privileges import Privileges
 from gateways.process.probe import find_failure
 from gateways.process.retirement import Retirement
+from gateways.process.settling import EXIT_LOAD, EXIT_USAGE, NotReady, make_ready, settle
 from gateways.process.single import SingleProcess
 from gateways.process.supervisor import Supervisor
+from gateways.process.watch import require_watchfiles
 from gateways.wsgi.environ import EnvironBuilder
 
 logger = logging.getLogger("gateways.supervisor")
@@ -80,12 +82,13 @@ def check(reference: str, config: Config) -> int:
 
 def _check(reference: str, config: Config) -> None:
     check_environment(config)
-    settle(config, Privileges.from_config(config))
-    application = load(reference)
+    privileges = Privileges.from_config(config)
+    settle(config, privileges)
+    application = load(privileges.inside(reference))
     if config.check:
         failure = find_failure(application, EnvironBuilder(script_name=config.script_name), config)
         if failure:
-            raise NotReady(3, failure)
+            raise NotReady(EXIT_LOAD, failure)
 
 
 class Launcher:
@@ -106,13 +109,17 @@ class Launcher:
         set_up_logging(config)
         privileges = Privileges.from_config(config)
         check_environment(config)
+        check_paths(config)
+        if config.reload:
+            require_watchfiles()
         if privileges.uid is not None:
             set_log_owner(privileges.uid)
         self._take_pidfile(before)
         self._listen(before)
         privileges.warn_if_root()
         if before is None:
-            run_supervisor_hook(config, "on_start", 1)
+            prepare = functools.partial(settle, config, privileges)
+            run_supervisor_hook(config, "on_start", 1, prepare)
         bounds = parse_workers(config.workers, available_cpus())
         if bounds.most == 0 or self._is_managed(bounds):
             return self._serve_here(privileges)
@@ -218,14 +225,14 @@ class Launcher:
         config = self._config
         settle(config, privileges)
         run_hook(config.hooks, "post_fork", process)
-        application = load(self._reference)
+        application = load(privileges.inside(self._reference))
         access_log = make_access_log(config)
         observers = [access_log] if access_log else []
         server = Server(application, self._listeners, config, observers=observers)
         if config.check:
             failure = find_failure(application, server.builder, config)
             if failure:
-                raise NotReady(3, failure)
+                raise NotReady(EXIT_LOAD, failure)
         run_hook(config.hooks, "on_ready", process)
         return server
 

@@ -34,6 +34,17 @@ def prepare_paths(config: Config) -> None:
     sys.path[:] = [*first, *(entry for entry in sys.path if entry not in first)]
 
 
+def check_paths(config: Config) -> None:
+    """Raise the ConfigError that ``prepare_paths`` would, from where it will be called."""
+    if config.chroot:
+        return  # they are told as the jail sees them
+    if config.chdir and not os.path.isdir(config.chdir):
+        raise ConfigError(f"--chdir {config.chdir}: there is no such directory")
+    for directory in config.pythonpath:
+        if not os.path.isdir(os.path.join(config.chdir, directory)):
+            raise ConfigError(f"--pythonpath {directory}: there is no such directory")
+
+
 def load(reference: str) -> Application:
     """The application that ``reference`` names. Raises LoadFailure."""
     from gateways.process.logs import restore_logging

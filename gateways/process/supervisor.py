@@ -6,6 +6,7 @@ signal means is in one table; docs/signals.md is made from it.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import select
@@ -30,6 +31,7 @@ from gateways.process.member import Plan, Spec, State
 from gateways.process.privileges import Privileges
 from gateways.process.scaling import LOOK_SECONDS, Scaling
 from gateways.process.scoreboard import Scoreboard
+from gateways.process.settling import settle
 from gateways.process.signals import SignalQueue
 from gateways.process.status import describe_fleet
 from gateways.process.titles import set_title
@@ -261,7 +263,8 @@ class Supervisor:
         logger.info("reload: %s", why)
         try:
             reference, config = self._read_configuration()
-            run_supervisor_hook(config, "on_reload", self._generations + 1)
+            prepare = functools.partial(settle, config, Privileges.from_config(config))
+            run_supervisor_hook(config, "on_reload", self._generations + 1, prepare)
         except ConfigError as error:
             logger.error("no reload, the configuration cannot be used: %s", error)
             self._answer(ok=False, text=f"gateways: error: {error}")
@@ -294,7 +297,8 @@ class Supervisor:
 
     def _stop(self, word: str) -> None:
         if not self._fleet.stopping:
-            logger.info("stopping%s", " at once" if word == words.QUIT else "")
+            level = logging.INFO if self._serving else logging.DEBUG
+            logger.log(level, "stopping%s", " at once" if word == words.QUIT else "")
             self.plan.notifier.stopping()
             self._answer(ok=False, text="the server was stopped meanwhile")
         self._fleet.stop(word)

@@ -13,17 +13,12 @@ import signal
 
 from gateways.process import channel as words
 from gateways.process.channel import Channel
-from gateways.process.child import (
-    NotReady,
-    let_go_of_terminal,
-    make_ready,
-    run_worker,
-    settle,
-)
+from gateways.process.child import run_worker
 from gateways.process.forking import die_with_parent, fork_member, unblock_signals
 from gateways.process.forksafety import ForkSafety, prepare_fork
 from gateways.process.loading import load
 from gateways.process.member import Spec
+from gateways.process.settling import NotReady, let_go_of_terminal, make_ready, settle
 from gateways.process.titles import set_title
 from gateways.wsgi.runner import Application
 
@@ -61,7 +56,7 @@ def _load(spec: Spec) -> Application:
     settle(spec.config, spec.privileges)
     die_with_parent(signal.SIGKILL)
     with ForkSafety() as safety:
-        application = load(spec.reference)
+        application = load(spec.privileges.inside(spec.reference))
     die_with_parent(0)
     report = safety.report()
     if report:

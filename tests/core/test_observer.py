@@ -145,7 +145,7 @@ def test_a_request_that_a_substitute_answers_is_told_of_once(tmp_path: Path) -> 
                 pass
         return whole(environ, start_response)
 
-    limits: dict[str, Any] = {"timeout_seconds": 0.1, "timeout_grace_seconds": 0.1}
+    limits: dict[str, Any] = {"timeout_seconds": 0.5, "timeout_grace_seconds": 0.1}
     with (
         serving(sticks, tmp_path, threads=1, server={"observers": [book]}, **limits) as served,
         served.connect() as peer,

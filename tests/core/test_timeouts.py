@@ -133,9 +133,9 @@ def test_eight_requests_that_sleep_on_four_threads(tmp_path: Path, protocol: str
             assert ask(served, protocol, "/quick") == "200"
             assert sleepers.wait() == ["504"] * 8
             assert ask(served, protocol, "/quick") == "200"
+            eventually(lambda: served.server.errors == 8, "the count")
+            eventually(lambda: len(served.server._workers) == 4, "the substitutes")
             assert "did not react" in served.server.replacement_wanted
-            assert len(served.server._workers) == 4
-            assert served.server.errors == 8
             asked = time.monotonic()
         assert time.monotonic() - asked < 3.0  # the stuck threads do not hold up the stop
     assert len(timed_out(lines)) == 8
@@ -156,7 +156,7 @@ def test_a_loop_is_ended_without_the_loss_of_its_thread(
     with (
         LogLines() as lines,
         serving(
-            app(spin), tmp_path, protocol=protocol, poller=poller, threads=1, timeout_seconds=0.2
+            app(spin), tmp_path, protocol=protocol, poller=poller, threads=1, timeout_seconds=0.4
         ) as served,
     ):
         worker = only_worker(served)
@@ -384,7 +384,7 @@ def test_a_stuck_thread_whose_response_has_begun_costs_its_connection(tmp_path: 
             assert peer.is_closed()
             assert b"begun" in peer.received
             assert served.connections() == 0
-            assert served.server.replacement_wanted
+            eventually(lambda: served.server.replacement_wanted, "the wish for a new process")
 
 
 @protocols
@@ -393,7 +393,7 @@ def test_a_thread_that_comes_back_late_does_no_harm(
     tmp_path: Path, protocol: str, catches: bool
 ) -> None:
     """It finds its request ended, whatever it still does with it, and leaves."""
-    limits: dict[str, Any] = {"timeout_seconds": 0.1, "timeout_grace_seconds": 0.1}
+    limits: dict[str, Any] = {"timeout_seconds": 0.5, "timeout_grace_seconds": 0.1}
     late: list[str] = []
     with contextlib.ExitStack() as stuck, LogLines() as lines:
         wait = stuck.enter_context(stuck_in_c())
@@ -423,7 +423,8 @@ def test_a_thread_that_comes_back_late_does_no_harm(
             assert ask(served, protocol, "/quick") == "200"
             eventually(lambda: served.server.served == 3, "the count")
             assert served.server.errors == 1
-    assert len([text for text in lines.texts() if "has come back" in text]) == 1
+    # A thread of the test before this one may be coming back as well.
+    assert len([text for text in lines.texts() if "has come back from GET '/stuck'" in text]) == 1
     assert ours(lines) == []
 
 

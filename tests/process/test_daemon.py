@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -31,10 +33,14 @@ READY = DAEMON + "detach()\nstarter.ready()\n" + STAY
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Path:
+def folder(tmp_path: Path) -> Iterator[Path]:
     """Where a daemon tells its facts, and waits for its end."""
     os.mkfifo(tmp_path / "end")
-    return tmp_path
+    yield tmp_path
+    try:  # a daemon must not outlive a test that failed
+        os.close(os.open(tmp_path / "end", os.O_WRONLY | os.O_NONBLOCK))
+    except OSError as error:
+        assert error.errno == errno.ENXIO  # noqa: PT017  # nobody waits, which is as it should be
 
 
 def end(folder: Path) -> None:

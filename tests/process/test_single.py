@@ -1,4 +1,4 @@
-"""A whole process: what signals do to it, and to the requests that run in it."""
+"""One process without a supervisor: what signals do to it, and to the requests that run in it."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ class Process:
         self.fifo = folder / "fifo"
         os.mkfifo(self.fifo)
         command = [sys.executable, "-m", "gateways", "fcgi", "--bind", str(self.socket)]
+        command += ["--workers", "0", "--sigusr1", "stop"]
         self.popen = subprocess.Popen(
             [*command, *options, "--chdir", str(folder), "application"],
             env={**os.environ, "STARTED": str(self.started), "FIFO": str(self.fifo)},
@@ -134,7 +135,7 @@ def test_what_an_application_does_after_its_response_is_waited_for(tmp_path: Pat
         f"    open({str(done)!r}, 'w').close()\n"
     )
     path = tmp_path / "app.sock"
-    command = [sys.executable, "-m", "gateways", "fcgi", "--bind", str(path)]
+    command = [sys.executable, "-m", "gateways", "fcgi", "-w", "0", "--bind", str(path)]
     with subprocess.Popen([*command, "--chdir", str(tmp_path), "after"]) as popen:
         sock = socket.socket(socket.AF_UNIX)
         eventually(lambda: sock.connect_ex(str(path)) == 0)
@@ -191,7 +192,7 @@ def test_a_long_response_is_sent_whole_before_the_exit(tmp_path: Path) -> None:
         "    return [bytes(10_000_000)]\n"
     )
     path = tmp_path / "app.sock"
-    command = [sys.executable, "-m", "gateways", "fcgi", "--bind", str(path)]
+    command = [sys.executable, "-m", "gateways", "fcgi", "-w", "0", "--bind", str(path)]
     with subprocess.Popen([*command, "--chdir", str(tmp_path), "large"]) as popen:
         eventually(path.exists)
         sock = socket.socket(socket.AF_UNIX)
