@@ -21,6 +21,7 @@ class Clock:
         self.now = time.monotonic()
         self.tick = 0
         self.parked = False
+        self._closed = False
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -29,6 +30,8 @@ class Clock:
         """Set the clock right and going again; any thread, any time."""
         self.now = time.monotonic()  # first: who finds it unparked relies on the time
         self.parked = False
+        if self._closed:
+            return  # asked to stop a server that has ended already
         try:
             os.write(self._wake_write, b"\0")
         except BlockingIOError:
@@ -50,5 +53,6 @@ class Clock:
 
     def close(self) -> None:
         """Give the descriptors back."""
+        self._closed = True
         os.close(self._wake_read)
         os.close(self._wake_write)

@@ -26,7 +26,7 @@ from gateways.core.connection import Connection
 from gateways.core.deadlines import SWEEP_SECONDS, sweep
 from gateways.core.gate import Gate
 from gateways.core.listener import Listener
-from gateways.core.observer import Observer, tell_end
+from gateways.core.observer import Observer, Recorder, tell_end
 from gateways.core.poller import Poller, new_poller
 from gateways.core.reception import SPARED_SECONDS
 from gateways.core.seldom import Seldom
@@ -59,15 +59,18 @@ class Server:
         poller: Poller | None = None,
         run_request: Callable[[Connection, Request], None] | None = None,
         observers: Sequence[Observer] = (),
+        recorder: Recorder | None = None,
     ) -> None:
         """``environ`` is added to every environ; ``run_request`` stands in for running the
-        application (both as flup's API has it). ``observers`` see every request."""
+        application (both as flup's API has it). ``observers`` see every request,
+        ``recorder`` notes which one each thread is running."""
         self.application = application
         self.config = config
         self.poller = poller or new_poller()
         self.clock = Clock()
         self.gate = Gate(config.threads)
         self.observers = tuple(observers)
+        self.recorder = recorder
         self.replacement_wanted = ""  # why another process should take this one's place
         self.draining = False  # no new connections; kept ones are closed when idle
         self.stopping = False  # the workers leave
@@ -123,7 +126,8 @@ class Server:
             for acceptor in self._acceptors:
                 self.handlers[acceptor.fileno()] = acceptor
                 self.poller.watch(acceptor.fileno())
-        logger.info(
+        logger.log(
+            logging.INFO if self.recorder is None else logging.DEBUG,  # else its supervisor says it
             "serving on %s with %d threads",
             ", ".join(str(acceptor.listener) for acceptor in self._acceptors),
             len(self._workers),
@@ -268,6 +272,8 @@ class Server:
         connection, request = worker.connection, worker.request
         if connection is not None and request is not None:
             worker.count(request)
+            if self.recorder is not None:
+                self.recorder.end(worker.number)
             if self.observers:
                 tell_end(self.observers, worker.number, connection, request)
         self.replacement_wanted = reason

@@ -17,7 +17,7 @@ from gateways.core.acceptor import Acceptor
 from gateways.core.clock import Clock
 from gateways.core.connection import Connection
 from gateways.core.gate import Gate
-from gateways.core.observer import Observer, tell_begin, tell_end
+from gateways.core.observer import Observer, Recorder, tell_begin, tell_end
 from gateways.core.poller import Poller
 from gateways.core.timeouts import forget_interrupt
 from gateways.errors import RequestTimeout
@@ -38,6 +38,7 @@ class WorkerHost(Protocol):
     ready: collections.deque[tuple[Connection, Request]]
     run_request: Callable[[Connection, Request], None]
     observers: tuple[Observer, ...]
+    recorder: Recorder | None
 
     def enqueue(self, connection: Connection, requests: list[Request]) -> None:
         """Have other threads run these."""
@@ -152,6 +153,8 @@ class Worker:
         self.started = server.clock.tick
         if server.clock.parked:
             server.clock.unpark()
+        if server.recorder is not None:
+            server.recorder.begin(self.number, request.variables)
         if server.observers:
             tell_begin(server.observers, self.number, connection, request)
         if request.refusal is not None or request.aborted:
@@ -174,8 +177,11 @@ class Worker:
         if request.abandoned:
             return  # it was counted in our stead
         self.count(request)
-        if self._server.observers:
-            tell_end(self._server.observers, self.number, connection, request)
+        server = self._server
+        if server.recorder is not None:
+            server.recorder.end(self.number)
+        if server.observers:
+            tell_end(server.observers, self.number, connection, request)
         self.connection = self.request = None
 
     def count(self, request: Request) -> None:

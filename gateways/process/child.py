@@ -15,7 +15,6 @@ import select
 import signal
 import time
 
-from gateways.core.observer import Observer
 from gateways.core.server import Server
 from gateways.process import channel as words
 from gateways.process.channel import Channel, Message
@@ -101,15 +100,13 @@ class Child:
         if application is None:
             application = load(spec.privileges.inside(spec.reference))
         access_log = make_access_log(spec.config)
-        observers: list[Observer] = [spec.board.recorder(self._row)]
-        if access_log is not None:
-            observers.append(access_log)
         server = Server(
             application,
             spec.listeners,
             spec.config,
             environ={"wsgi.multiprocess": spec.config.workers != "1"},
-            observers=observers,
+            observers=[access_log] if access_log is not None else [],
+            recorder=spec.board.recorder(self._row),
         )
         if spec.config.check:
             failure = find_failure(application, server.builder, spec.config)

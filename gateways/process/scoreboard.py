@@ -15,10 +15,6 @@ import struct
 import time
 from typing import NamedTuple
 
-from gateways.core.connection import Connection
-from gateways.core.observer import Outcome
-from gateways.protocols.base import Request
-
 IDLE, BUSY = 0, 1
 
 _SLOT = struct.Struct("<B7xdQ16s144s48s")  # state, since, requests, method, path, client
@@ -112,7 +108,7 @@ class Scoreboard:
 
 
 class Recorder:
-    """The ``Observer`` that writes a worker's slots: two short stores for each request."""
+    """Writes the slots of a worker (a ``core.observer.Recorder``): two stores for each request."""
 
     def __init__(self, view: memoryview, offsets: list[int]) -> None:
         self._view = view
@@ -121,9 +117,8 @@ class Recorder:
         self._pack_into = _SLOT.pack_into
         self._now = time.monotonic
 
-    def begin(self, thread: int, connection: Connection, request: Request) -> None:
+    def begin(self, thread: int, variables: dict[str, str]) -> None:
         """The thread with this number begins a request."""
-        variables = request.variables
         get = variables.get
         self._requests[thread] = requests = self._requests[thread] + 1
         self._pack_into(
@@ -137,6 +132,6 @@ class Recorder:
             get("REMOTE_ADDR", "")[:_CLIENT].encode("latin-1", "replace"),
         )
 
-    def end(self, thread: int, connection: Connection, request: Request, outcome: Outcome) -> None:
+    def end(self, thread: int) -> None:
         """It has ended; what it was stays to be seen."""
         self._view[self._offsets[thread]] = IDLE

@@ -32,7 +32,7 @@ class Sink:
         """The stream has ended."""
         self.end_seen = True
 
-    def fail(self, error: Exception) -> None:
+    def fail(self, error: BaseException) -> None:
         """No more will come."""
         if self.error is None and not self.whole:
             self.error = error

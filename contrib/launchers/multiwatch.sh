@@ -1,0 +1,11 @@
+#!/bin/sh
+# spawn-fcgi makes the socket, multiwatch starts two processes on it and starts each again that leaves.
+#
+# @SOCKET@ is what the web server connects to, @DIRECTORY@ where the application lies, @GATEWAYS@ the
+# command (/srv/yourapplication/.venv/bin/gateways), @APPLICATION@ its name (yourapplication:app).
+
+cd @DIRECTORY@ || exit 1
+# A child that leaves within --timeout milliseconds counts as failed, and after the third one (--retry)
+# multiwatch ends all. With --max-requests a busy process may well leave within its default, 10 s.
+exec spawn-fcgi -n -s @SOCKET@ -M 0666 -- multiwatch --forks=2 --timeout=500 -- \
+    @GATEWAYS@ fcgi @APPLICATION@

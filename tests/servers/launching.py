@@ -1,0 +1,80 @@
+"""What the tests of process managers share: an application with a version, requests without end."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from .harness import CONTRIB, DEADLINE_SECONDS, Server, children_of, fill, wait_until
+
+GATEWAYS = f"{sys.executable} -m gateways"
+
+_APPLICATION = """
+import os
+
+def app(environ, start_response):
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{VERSION} {os.getpid()}".encode()]
+"""
+
+
+def write_application(directory: Path, version: str, begin: str = "") -> None:
+    """The module ``versioned``; it answers its version and the process; ``begin`` runs first."""
+    text = f"{begin}\nVERSION = {version!r}\n{_APPLICATION}"
+    temporary = directory / "versioned.py.new"
+    temporary.write_text(text)
+    temporary.replace(directory / "versioned.py")
+
+
+def fill_script(directory: Path, name: str, **values: object) -> Path:
+    """A script of contrib/launchers, filled in and executable."""
+    script = directory / name
+    script.write_text(fill(CONTRIB / "launchers" / name, GATEWAYS=GATEWAYS, **values))
+    script.chmod(0o755)
+    return script
+
+
+def wait_for_workers(pid: int, count: int) -> list[int]:
+    """The children of a supervisor, when there are so many."""
+    wait_until(lambda: len(children_of(pid)) == count, f"{count} workers of {pid}")
+    return children_of(pid)
+
+
+@contextmanager
+def asking_all_the_time(ask: Callable[[], str], threads: int = 2) -> Iterator[list[str]]:
+    """Threads that ask without a pause; the answers. What goes wrong is raised at the end."""
+    answers: list[str] = []
+    problems: list[BaseException] = []
+    over = threading.Event()
+
+    def run() -> None:
+        while not over.is_set():
+            try:
+                answers.append(ask())
+            except Exception as error:
+                problems.append(error)
+                return
+
+    askers = [threading.Thread(target=run) for _ in range(threads)]
+    for asker in askers:
+        asker.start()
+    try:
+        yield answers
+    finally:
+        over.set()
+        for asker in askers:
+            asker.join(DEADLINE_SECONDS)
+    assert not problems, f"{problems[0]!r} after {len(answers)} answers"
+
+
+def processes_in(answers: list[str]) -> set[int]:
+    """Which processes have answered."""
+    return {int(answer.split()[1]) for answer in answers}
+
+
+def wait_for_version(server: Server, ask: Callable[[], str], version: str) -> None:
+    """Wait until a version answers."""
+    server.wait_until(lambda: ask().split()[0] == version, f"version {version} serves")

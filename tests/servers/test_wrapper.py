@@ -1,0 +1,124 @@
+"""mod_fcgid and lighttpd that start the command, by the wrapper of contrib/launchers."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from gateways.protocols.records import (
+    BEGIN_REQUEST,
+    FCGI_BEGIN_REQUEST,
+    FCGI_KEEP_CONN,
+    FCGI_PARAMS,
+    FCGI_RESPONDER,
+    FCGI_STDIN,
+    pack_record,
+)
+from gateways.protocols.variables import encode_pairs
+
+from .client import Site
+from .frontends import apache, lighttpd
+from .harness import CONTRIB, children_of, connect, fill, has_ended, wait_until
+from .scripts import write_script
+
+REQUESTS = 300
+
+
+@contextlib.contextmanager
+def mod_fcgid(place: Path, scripts: Path) -> Iterator[Site]:
+    """Apache makes a socket and a process for as many requests as run at once."""
+    with apache(place, "fcgid-root.conf", SCRIPTS=scripts) as site:
+        yield site
+
+
+@contextlib.contextmanager
+def bin_path(place: Path, scripts: Path) -> Iterator[Site]:
+    """lighttpd makes one socket and one process."""
+    place.chmod(0o777)  # it makes the socket after it has dropped root
+    with lighttpd(place, "root.conf", SCRIPTS=scripts, SOCKET=place / "app.sock") as site:
+        yield site
+
+
+Manager = Callable[[Path, Path], contextlib.AbstractContextManager[Site]]
+managers = pytest.mark.parametrize("manager", [mod_fcgid, bin_path], ids=lambda f: f.__name__)
+
+
+def wrapped(scripts: Path, where: Path, options: str = "") -> Path:
+    """A directory with the wrapper alone, under the name that the configurations have."""
+    python = (scripts / "yourapplication.fcgi").read_text().partition("\n")[0].removeprefix("#!")
+    text = fill(
+        CONTRIB / "launchers" / "wrapper.fcgi",
+        DIRECTORY=scripts,
+        GATEWAYS=f"{python} -m gateways",
+        APPLICATION=f"{options} yourapplication:app",
+    )
+    where.mkdir()
+    write_script(where / "yourapplication.fcgi", text)
+    return where
+
+
+def _sockets(place: Path) -> list[Path]:
+    return [path for path in place.rglob("*") if path.is_socket() and "cgisock" not in path.name]
+
+
+def _kept_connection(path: Path) -> contextlib.closing[object]:
+    """A connection that was used once and is kept open, idle, by both sides."""
+    connection = connect(str(path))
+    variables = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/pid"}
+    connection.sendall(
+        pack_record(FCGI_BEGIN_REQUEST, 1, BEGIN_REQUEST.pack(FCGI_RESPONDER, FCGI_KEEP_CONN))
+        + pack_record(FCGI_PARAMS, 1, encode_pairs(variables.items()))
+        + pack_record(FCGI_PARAMS, 1)
+        + pack_record(FCGI_STDIN, 1)
+    )
+    assert b"200 OK" in connection.recv(65536)
+    return contextlib.closing(connection)
+
+
+@managers
+def test_the_command_is_one_process(own_directory: Path, scripts: Path, manager: Manager) -> None:
+    """It serves in the process that was started, and forks nothing."""
+    where = wrapped(scripts, own_directory / "wrapper")
+    with manager(own_directory, where) as site:
+        pid = int(site.get("/pid").text)
+        assert "gateways" in Path(f"/proc/{pid}/cmdline").read_text()
+        assert not children_of(pid)
+        variables = site.get("/environ/x").json()
+        assert (variables["SCRIPT_NAME"], variables["PATH_INFO"]) == ("", "/environ/x")
+        assert variables["wsgi.multiprocess"] is (manager is mod_fcgid)
+
+
+@managers
+def test_it_ends_within_three_seconds_with_a_connection_open(
+    own_directory: Path, scripts: Path, manager: Manager
+) -> None:
+    where = wrapped(scripts, own_directory / "wrapper")
+    with contextlib.ExitStack() as connections:
+        with manager(own_directory, where) as site:
+            pid = int(site.get("/pid").text)
+            for path in _sockets(own_directory):
+                connections.enter_context(_kept_connection(path))
+            begun = time.monotonic()
+        wait_until(lambda: has_ended(pid), "the process has ended")
+        assert time.monotonic() - begun < 3
+    log = (
+        own_directory / ("apache" if manager is mod_fcgid else "lighttpd") / "error.log"
+    ).read_text()
+    assert "SIGKILL" not in log
+    assert "Traceback" not in log
+
+
+@managers
+def test_a_process_that_has_had_its_requests_is_started_again(
+    own_directory: Path, scripts: Path, manager: Manager
+) -> None:
+    where = wrapped(scripts, own_directory / "wrapper", "--max-requests 20")
+    with manager(own_directory, where) as site, ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: site.get("/pid"), range(REQUESTS)))
+    assert [answer.status for answer in answers if answer.status != 200] == []
+    assert len({answer.text for answer in answers}) >= REQUESTS // 60
