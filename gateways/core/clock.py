@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import select
+import threading
 import time
 
 TICK_SECONDS = 0.02
@@ -22,6 +23,7 @@ class Clock:
         self.tick = 0
         self.parked = False
         self._closed = False
+        self._lock = threading.Lock()
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -30,12 +32,13 @@ class Clock:
         """Set the clock right and going again; any thread, any time."""
         self.now = time.monotonic()  # first: who finds it unparked relies on the time
         self.parked = False
-        if self._closed:
-            return  # asked to stop a server that has ended already
-        try:
-            os.write(self._wake_write, b"\0")
-        except BlockingIOError:
-            pass  # the main thread has been woken often enough
+        with self._lock:
+            if self._closed:
+                return  # who asks a server to stop may be late
+            try:
+                os.write(self._wake_write, b"\0")
+            except BlockingIOError:
+                pass  # the main thread has been woken often enough
 
     def sleep(self, timeout: float | None, *also: int) -> None:
         """Until ``timeout`` seconds have passed, a worker unparks, or a descriptor of ``also``
@@ -53,6 +56,7 @@ class Clock:
 
     def close(self) -> None:
         """Give the descriptors back."""
-        self._closed = True
-        os.close(self._wake_read)
-        os.close(self._wake_write)
+        with self._lock:
+            self._closed = True
+            os.close(self._wake_read)
+            os.close(self._wake_write)

@@ -131,7 +131,7 @@ class Fleet:
 
     def _replaced(self, problem: str) -> None:
         """A worker was started in the course of things, or could not be."""
-        if problem:
+        if problem and not self.stopping:
             self._failures += 1
             self._delay()
             wait = max(0.0, self._not_before - time.monotonic())

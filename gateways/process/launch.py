@@ -228,7 +228,9 @@ class Launcher:
         application = load(privileges.inside(self._reference))
         access_log = make_access_log(config)
         observers = [access_log] if access_log else []
-        server = Server(application, self._listeners, config, observers=observers)
+        # Whoever passed the socket may have started other processes on it.
+        environ = {"wsgi.multiprocess": not config.bind}
+        server = Server(application, self._listeners, config, environ=environ, observers=observers)
         if config.check:
             failure = find_failure(application, server.builder, config)
             if failure:

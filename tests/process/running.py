@@ -145,9 +145,10 @@ class Running:
             host, _, port = bind.rpartition(":")
             self.address = (host, int(port))
         words = [protocol, "--bind", bind or str(self.address), "--pidfile", str(self.pidfile)]
+        starts = len([*folder.glob("log-*")])
         self.server = Server(
             ["setsid", *command(*words, *options, application)],
-            folder / "log",
+            folder / f"log-{starts}",
             environment=environment,
         )
         self.pid = self.server.process.pid

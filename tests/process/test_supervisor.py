@@ -350,7 +350,7 @@ def test_usr1_opens_all_logs_anew_in_all_processes(
     errors, access = tmp_path / "errors", tmp_path / "access"
     server = Running(tmp_path, "-w", "2", *logs, *options)
     try:
-        server.wait_until(lambda: errors.exists() and "serving" in errors.read_text(), "serving")
+        server.wait_until(lambda: errors.exists() and "serving app:app" in errors.read_text(), "serving")
         pids = server.workers()
         errors.rename(tmp_path / "errors.1")
         access.rename(tmp_path / "access.1")

@@ -90,7 +90,7 @@ def test_the_command_is_one_process(own_directory: Path, scripts: Path, manager:
         assert not children_of(pid)
         variables = site.get("/environ/x").json()
         assert (variables["SCRIPT_NAME"], variables["PATH_INFO"]) == ("", "/environ/x")
-        assert variables["wsgi.multiprocess"] is (manager is mod_fcgid)
+        assert variables["wsgi.multiprocess"] is True
 
 
 @managers
@@ -113,12 +113,19 @@ def test_it_ends_within_three_seconds_with_a_connection_open(
     assert "Traceback" not in log
 
 
-@managers
-def test_a_process_that_has_had_its_requests_is_started_again(
-    own_directory: Path, scripts: Path, manager: Manager
+@pytest.mark.parametrize(
+    ("manager", "options"),
+    [
+        (mod_fcgid, "--max-requests 40"),
+        # lighttpd notices an end only once a second, and answers 503 until then.
+        (bin_path, "--max-requests 40 --workers 2"),
+    ],
+)
+def test_a_process_that_has_had_its_requests_is_replaced_and_none_is_lost(
+    own_directory: Path, scripts: Path, manager: Manager, options: str
 ) -> None:
-    where = wrapped(scripts, own_directory / "wrapper", "--max-requests 20")
+    where = wrapped(scripts, own_directory / "wrapper", options)
     with manager(own_directory, where) as site, ThreadPoolExecutor(4) as pool:
         answers = list(pool.map(lambda _: site.get("/pid"), range(REQUESTS)))
     assert [answer.status for answer in answers if answer.status != 200] == []
-    assert len({answer.text for answer in answers}) >= REQUESTS // 60
+    assert len({answer.text for answer in answers}) > 2
