@@ -86,6 +86,8 @@ class Child:
         if self._wait_for(words.SERVE):
             let_go_of_terminal(self._spec.config)
             self._serve(server)
+        elif self._channel.closed:
+            self._clean_up()
         run_hook(self._spec.config.hooks, "on_exit", self._process)
         atexit._run_exitfuncs()  # the process is left by os._exit, as a fork has to be
         return EXIT_SERVED
@@ -198,7 +200,13 @@ class Child:
         """The supervisor has died: what it would have cleaned up falls to its workers."""
         logger.warning("the supervisor is gone; this worker finishes what it has and leaves")
         for listener in self._spec.listeners:
+            listener.own()  # the server closes them
+        self._take(Message(words.STOP))
+        self._clean_up()
+
+    def _clean_up(self) -> None:
+        for listener in self._spec.listeners:
             listener.own()
+            listener.close()
         for leftover in self._spec.leftovers:
             leftover()
-        self._take(Message(words.STOP))

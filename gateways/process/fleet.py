@@ -320,7 +320,7 @@ class Fleet:
                 how,
                 f"; it was answering {', '.join(running)}" if running else "",
             )
-        elif how and worker.killed:
+        elif worker.killed and not self.stopping:
             logger.warning("%s was killed: %s", worker, how)
 
     def _delay(self) -> None:

@@ -123,7 +123,7 @@ class Launcher:
         bounds = parse_workers(config.workers, available_cpus())
         if bounds.most == 0 or self._is_managed(bounds):
             return self._serve_here(privileges)
-        return self._supervise(bounds, before, reconfigure)
+        return self._supervise(before, reconfigure)
 
     def _take_pidfile(self, before: dict[str, Any] | None) -> None:
         path = self._config.pidfile
@@ -169,9 +169,7 @@ class Launcher:
 
     # -- with a supervisor ---------------------------------------------------------------------
 
-    def _supervise(
-        self, bounds: Workers, before: dict[str, Any] | None, reconfigure: Reconfigure | None
-    ) -> int:
+    def _supervise(self, before: dict[str, Any] | None, reconfigure: Reconfigure | None) -> int:
         pidfile = self._pidfile
         control = None
         leftovers = []
@@ -182,7 +180,6 @@ class Launcher:
             Plan(
                 reference=self._reference,
                 config=self._config,
-                bounds=bounds,
                 listeners=self._listeners,
                 directory=self._directory,
                 notifier=self._notifier,

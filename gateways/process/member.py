@@ -12,7 +12,7 @@ import enum
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gateways.config import Config, Workers
+from gateways.config import Config
 from gateways.core.listener import Listener
 from gateways.process.channel import FORK, Channel
 from gateways.process.control import Control
@@ -138,7 +138,6 @@ class Plan:
 
     reference: str
     config: Config
-    bounds: Workers
     listeners: Sequence[Listener]
     directory: str  # where it was started
     notifier: Notifier

@@ -15,11 +15,12 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from gateways.config import Config
+from gateways.config import Config, Workers, parse_workers
 from gateways.core.stacklog import log_with_lines
 from gateways.errors import ConfigError
 from gateways.process import channel as words
 from gateways.process.control import Client
+from gateways.process.cpus import available_cpus
 from gateways.process.ends import reap
 from gateways.process.filewatch import FileWatch
 from gateways.process.fleet import Fleet
@@ -58,7 +59,8 @@ class Supervisor:
         self.plan = plan
         self._signals = SignalQueue(SIGNALS)
         self._fleet = Fleet(self._close_in_child)
-        self._scaling = Scaling(plan.bounds, plan.config.worker_idle_timeout_seconds)
+        bounds = self._bounds(plan.config)
+        self._scaling = Scaling(bounds, plan.config.worker_idle_timeout_seconds)
         self._next_look = 0.0
         self._generations = 0
         self._status = 0
@@ -99,8 +101,8 @@ class Supervisor:
     def _turn(self, now: float) -> float | None:
         """Do what is due; after how many seconds there is more."""
         fleet = self._fleet
-        times = [fleet.check_deadlines(now)]
         fleet.maintain(now)
+        times = [fleet.check_deadlines(now)]
         if not fleet.stopping and self._serving:
             if self._scaling.looks():
                 if now >= self._next_look:
@@ -182,17 +184,25 @@ class Supervisor:
 
     def _bring_up(self, reference: str, config: Config, done: Callable[[Spec, str], None]) -> None:
         self._generations += 1
+        bounds = self._bounds(config)
         spec = Spec(
             generation=self._generations,
             reference=reference,
             config=config,
             privileges=Privileges.from_config(config),
             listeners=self.plan.listeners,
-            board=Scoreboard(2 * self._scaling.bounds.most + 8, config.threads),
+            board=Scoreboard(2 * bounds.most + 8, config.threads),
             leftovers=self.plan.leftovers,
         )
-        count = max(1, self._fleet.target, self._scaling.bounds.least)
-        self._fleet.bring_up(spec, count, lambda problem: done(spec, problem))
+        self._fleet.bring_up(spec, self._aim(bounds), lambda problem: done(spec, problem))
+
+    def _aim(self, bounds: Workers) -> int:
+        """How many workers a generation begins with: as many as there are to be now."""
+        return min(max(1, self._fleet.target, bounds.least), bounds.most)
+
+    def _bounds(self, config: Config) -> Workers:
+        bounds = parse_workers(config.workers, available_cpus())
+        return bounds if bounds.most else Workers(1, 1)
 
     def _start_done(self, spec: Spec, problem: str) -> None:
         """The first generation serves, or does not."""
@@ -222,7 +232,9 @@ class Supervisor:
     def _generation_serves(self, spec: Spec) -> None:
         self.plan.reference, self.plan.config = spec.reference, spec.config
         self._serving = True
-        self._fleet.target = max(self._fleet.target, self._scaling.bounds.least, 1)
+        bounds = self._bounds(spec.config)
+        self._fleet.target = self._aim(bounds)
+        self._scaling = Scaling(bounds, spec.config.worker_idle_timeout_seconds)
         logger.info(
             "serving %s on %s with %s of %d threads%s",
             spec.reference,

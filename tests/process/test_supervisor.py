@@ -370,18 +370,21 @@ def test_usr1_opens_all_logs_anew_in_all_processes(
                 f"{pid} has let go of the old files",
             )
         answered: set[int] = set()
-        while len(answered) < 2:
-            held = [server.begin_to_wait(f"n{n}-{len(answered)}") for n in range(4)]
+        for tries in range(100):
+            held = [server.begin_to_wait(f"after-{tries}-{n}") for n in range(4)]
             for n, request in enumerate(held):
-                server.release(f"n{n}-{len(answered)}")
+                server.release(f"after-{tries}-{n}")
                 answered.add(request.answer().pid)
                 request.close()
-            answered |= {server.get(f"/after-{n}").pid for n in range(20)}
-        assert access.read_text().count("/after-0") >= 1
+            if len(answered) == 2:
+                break
+        assert answered == set(pids)
+        for file in (access, errors):
+            assert "/wait/after-0-0" in file.read_text()
         server.signal(signal.SIGHUP)
         server.wait_until(lambda: "generation 2" in errors.read_text(), "the supervisor logs there")
         assert "generation 2" not in (tmp_path / "errors.1").read_text()
-        assert "/after-" not in (tmp_path / "access.1").read_text()
+        assert "/wait/after-" not in (tmp_path / "access.1").read_text()
         server.signal(signal.SIGTERM)
         assert server.wait_for_end() == 0
         server.assert_nothing_left()
