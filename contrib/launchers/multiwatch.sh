@@ -5,7 +5,8 @@
 # command (/srv/yourapplication/.venv/bin/gateways), @APPLICATION@ its name (yourapplication:app).
 
 cd @DIRECTORY@ || exit 1
+# spawn-fcgi wants whole paths.
 # A child that leaves within --timeout milliseconds counts as failed, and after the third one (--retry)
 # multiwatch ends all. With --max-requests a busy process may well leave within its default, 10 s.
-exec spawn-fcgi -n -s @SOCKET@ -M 0666 -- multiwatch --forks=2 --timeout=500 -- \
+exec spawn-fcgi -n -s @SOCKET@ -M 0666 -- "$(command -v multiwatch)" --forks=2 --timeout=500 -- \
     @GATEWAYS@ fcgi @APPLICATION@

@@ -71,6 +71,7 @@ class Child:
         self._signals = SignalQueue(_SIGNALS)
         self._leaving = ""  # the word that it was told, or what has the same meaning
         self._asked = False  # to be replaced
+        self._early: list[Message] = []  # what came along with the word that was waited for
         self._server: Server | None = None
 
     def run(self, application: Application | None) -> int:
@@ -126,8 +127,10 @@ class Child:
         while not self._leaving:
             poll.poll()
             self._take_signals()
-            for message in self._channel.receive():
+            messages = self._channel.receive()
+            for position, message in enumerate(messages):
                 if message.kind == word:
+                    self._early = messages[position + 1 :]
                     return True
                 self._take(message)
             if self._channel.closed:
@@ -142,6 +145,8 @@ class Child:
         report = Report(self._spec, self._row, server)
         try:
             server.start()
+            for message in self._early:
+                self._take(message)
             while not (server.stopped() or self._leaving == words.QUIT):
                 now = time.monotonic()
                 pauses = [server.tick(), report.tick(now), self._consider(retirement, now)]

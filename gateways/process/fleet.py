@@ -190,7 +190,8 @@ class Fleet:
         if change in self.changes:
             self.changes.remove(change)
             for worker in change.successors:
-                self.kill(worker, signal.SIGKILL, "given up")
+                if worker in self.members:  # else it is its end that we are told of
+                    self.kill(worker, signal.SIGKILL, "given up")
             if change.is_reload and change.generation.template is not None:
                 self.kill(change.generation.template, signal.SIGKILL, "given up")
             change.done(problem)
@@ -337,9 +338,9 @@ class Fleet:
 
     @staticmethod
     def _concerns(change: Change, member: Member) -> bool:
-        return member in change.successors or (
-            member is change.generation.template and bool(change.missing)
-        )
+        if isinstance(member, Template):
+            return member.generation is change.generation and bool(change.missing)
+        return member in change.successors
 
     def check_deadlines(self, now: float) -> float | None:
         """End whoever is late; returns when the next one will be."""

@@ -273,15 +273,16 @@ class Supervisor:
             self._reload_again = True
             return
         logger.info("reload: %s", why)
+        self.plan.notifier.reloading()
         try:
             reference, config = self._read_configuration()
             prepare = functools.partial(settle, config, Privileges.from_config(config))
             run_supervisor_hook(config, "on_reload", self._generations + 1, prepare)
         except ConfigError as error:
             logger.error("no reload, the configuration cannot be used: %s", error)
+            self.plan.notifier.ready()
             self._answer(ok=False, text=f"gateways: error: {error}")
             return
-        self.plan.notifier.reloading()
         self._bring_up(reference, config, self._reload_done)
 
     def _read_configuration(self) -> tuple[str, Config]:

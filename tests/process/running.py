@@ -139,6 +139,7 @@ class Running:
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self.folder = folder
+        self.application = application
         self.pidfile = folder / "pid"
         self.address: Address = str(folder / "app.sock")
         if bind:
@@ -196,7 +197,7 @@ class Running:
 
     def wait_until_serving(self) -> None:
         """The start is over, and it went well."""
-        self.wait_until(lambda: "serving app:app on" in self.log, "serving")
+        self.wait_until(lambda: f"serving {self.application} on" in self.log, "serving")
 
     def wait_for_log(self, text: str, count: int = 1) -> None:
         """Wait until the log has this text so many times."""
@@ -293,3 +294,8 @@ def running(
         server.assert_nothing_left()
     finally:
         server.kill()
+
+
+def serves(server: Running, version: str) -> None:
+    """The new generation is the only one that answers, but for a moment of the old one's end."""
+    wait_until(lambda: server.get().version == version, f"version {version}")

@@ -8,6 +8,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,11 +18,12 @@ from tests.process.running import (
     command,
     processes,
     running,
+    serves,
     write_application,
     write_module,
     zombies_of,
 )
-from tests.servers.harness import DEADLINE_SECONDS, require, wait_until
+from tests.servers.harness import DEADLINE_SECONDS, free_port, require, wait_until
 
 SYNTAX_ERROR = "def app(:\n"
 HANGS = "import time\ndef hang_here():\n    time.sleep(1000)\nhang_here()\n"
@@ -58,7 +60,7 @@ def test_a_reload_brings_new_code_to_all_workers(tmp_path: Path, options: tuple[
         write_application(tmp_path, version="2")
         done = server.reload()
         assert (done.returncode, done.stdout) == (0, "generation 2 serves\n")
-        assert server.get().version == "2"
+        serves(server, "2")
         after = server.wait_for_workers(2)
         assert not set(before) & set(after)
         assert not zombies_of(server.pid)
@@ -84,7 +86,7 @@ def test_the_old_generation_serves_on_when_the_new_one_is_no_good(
         wait_until(lambda: len(processes(server.pid)) == 3 + len(options), "no other is left")
         write_application(tmp_path, version="2")
         assert server.reload().returncode == 0
-        assert server.get().version == "2"
+        serves(server, "2")
 
 
 @BOTH
@@ -138,7 +140,7 @@ def test_a_request_that_runs_is_finished_by_the_old_generation(tmp_path: Path) -
         with server.begin_to_wait("r") as request:
             write_application(tmp_path, version="2")
             assert server.reload().returncode == 0
-            assert server.get().version == "2"
+            serves(server, "2")
             server.release("r")
             assert request.answer().version == "1"
         server.wait_for_workers(1)
@@ -158,7 +160,7 @@ def test_reloads_that_are_asked_for_during_a_reload_bring_the_newest_code(tmp_pa
         asking.append(subprocess.Popen(words, stdout=subprocess.PIPE, text=True))
         told = [asked.communicate(timeout=DEADLINE_SECONDS)[0] for asked in asking]
         assert [asked.returncode for asked in asking] == [0] * 4, told
-        assert server.get().version == "3"
+        serves(server, "3")
 
 
 def test_sighup_is_a_reload(tmp_path: Path) -> None:
@@ -166,7 +168,7 @@ def test_sighup_is_a_reload(tmp_path: Path) -> None:
         write_application(tmp_path, version="2")
         server.signal(signal.SIGHUP)
         server.wait_for_log("(generation 2)")
-        assert server.get().version == "2"
+        serves(server, "2")
 
 
 @BOTH
@@ -192,7 +194,7 @@ def test_a_saved_file_is_served_and_a_broken_one_is_not(tmp_path: Path) -> None:
         server.wait_until(lambda: server.get().version == "2", "the new code serves")
         write_module(tmp_path, SYNTAX_ERROR)
         server.wait_for_log("SyntaxError")
-        assert server.get().version == "2"
+        serves(server, "2")
         write_application(tmp_path, version="3", source=APPLICATION + "# repaired\n")
         server.wait_until(lambda: server.get().version == "3", "the repaired code serves")
 
@@ -234,10 +236,9 @@ def test_the_supervisor_does_not_grow(tmp_path: Path, options: tuple[str, ...]) 
         "    start_response('200 OK', [('Content-Length', '2')])\n"
         "    return [b'ok']\n"
     )
-    bind = "127.0.0.1:0"
-    requests, reloads = 200_000, 50
-    with _on_tcp(tmp_path, source, options) as (server, port):
-        del bind
+    requests, reloads, port = 200_000, 50, free_port()
+    there: dict[str, Any] = {"bind": f"127.0.0.1:{port}", "application": "app:fast"}
+    with running(tmp_path, "-w", "2", *options, source=source, **there) as server:
 
         def load(seconds: float) -> Callable[[], int]:
             words = [wrk, "-t1", "-c8", f"-d{seconds:g}s", f"http://127.0.0.1:{port}/"]
@@ -263,7 +264,7 @@ def test_the_supervisor_does_not_grow(tmp_path: Path, options: tuple[str, ...]) 
         memory, opened = resident_kib(server.pid), descriptors(server.pid)
         began = time.monotonic()
         made = 0
-        for part in range(10):
+        for _ in range(10):
             result = load(2)
             for _ in range(reloads // 10):
                 reload()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import itertools
 import os
 import signal
 import subprocess
@@ -37,7 +38,6 @@ def test_a_killed_worker_is_replaced_and_only_what_ran_in_it_fails(
     with running(tmp_path, "-w", "2", *options) as server:
         first, second = server.workers()
         requests = [server.begin_to_wait(f"r{number}") for number in range(4)]
-        server.signal(0)
         busy = {
             worker["pid"]: sum(thread["busy"] for thread in worker["threads"])
             for worker in server.status()["workers"]
@@ -84,7 +84,7 @@ def test_a_worker_that_crashes_again_and_again_is_started_with_growing_delay(
     (tmp_path / "calm").touch()
     with running(tmp_path, "-w", "2", source=source) as server:
         began = time.monotonic()
-        starts = []
+        starts: list[float] = []
         (tmp_path / "calm").unlink()
         known = len((tmp_path / "imports").read_text().splitlines())
         while len(starts) < 5:
@@ -94,7 +94,7 @@ def test_a_worker_that_crashes_again_and_again_is_started_with_growing_delay(
             )
             starts.append(time.monotonic() - began)
             assert server.get().status == 200
-        pauses = [later - earlier for earlier, later in zip(starts, starts[1:], strict=False)]
+        pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
         print("starts after", [f"{start:.2f}" for start in starts])
         assert pauses[-1] > 2 * pauses[0], pauses
         assert server.log.count("has ended unexpectedly: SIGKILL") <= 6
@@ -350,7 +350,9 @@ def test_usr1_opens_all_logs_anew_in_all_processes(
     errors, access = tmp_path / "errors", tmp_path / "access"
     server = Running(tmp_path, "-w", "2", *logs, *options)
     try:
-        server.wait_until(lambda: errors.exists() and "serving app:app" in errors.read_text(), "serving")
+        server.wait_until(
+            lambda: errors.exists() and "serving app:app" in errors.read_text(), "serving"
+        )
         pids = server.workers()
         errors.rename(tmp_path / "errors.1")
         access.rename(tmp_path / "access.1")
@@ -360,7 +362,7 @@ def test_usr1_opens_all_logs_anew_in_all_processes(
         for pid in [server.pid, *pids]:
             server.wait_until(
                 lambda pid=pid: (
-                    not any(  # type: ignore[misc]
+                    not any(
                         os.path.samestat(link.stat(), path.stat())
                         for link in Path(f"/proc/{pid}/fd").iterdir()
                         for path in old

@@ -275,7 +275,7 @@ def has_ended(pid: int) -> bool:
     """Whether a process that is not our child has ended; a zombie has."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):
         return True
 
 

@@ -23,7 +23,9 @@ def app(environ, start_response):
 
 def write_application(directory: Path, version: str, begin: str = "") -> None:
     """The module ``versioned``; it answers its version and the process; ``begin`` runs first."""
-    text = f"{begin}\nVERSION = {version!r}\n{_APPLICATION}"
+    # Bytecode of the same second is taken for good unless the size differs.
+    padding = "#" * int(version)
+    text = f"{begin}\nVERSION = {version!r}{padding}\n{_APPLICATION}"
     temporary = directory / "versioned.py.new"
     temporary.write_text(text)
     temporary.replace(directory / "versioned.py")
@@ -54,7 +56,7 @@ def asking_all_the_time(ask: Callable[[], str], threads: int = 2) -> Iterator[li
         while not over.is_set():
             try:
                 answers.append(ask())
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001  # shown at the end
                 problems.append(error)
                 return
 

@@ -1,9 +1,7 @@
 """Load: threads that keep asking, on connections that they keep, and count what went wrong.
 
 A request is wrong unless its answer is complete and is the answer to this very request. Nothing is
-tried a second time, so a request that was lost is seen; only a connection that the web server closed
-between two requests, before a byte of the next was taken, would be its good right, and none of
-those in front of which this is used does that to a connection in use.
+tried a second time, so what is lost is seen.
 """
 
 from __future__ import annotations
@@ -19,6 +17,7 @@ from types import TracebackType
 from typing import Self
 
 _PATIENCE_SECONDS = 30.0
+_PAUSE_SECONDS = 0.01  # after a failure, so that nothing spins where nobody listens
 _KEPT_REQUESTS = 500  # below nginx's keepalive_requests of 1000
 _SIZES = (0, 10, 1000, 40_000)
 
@@ -84,6 +83,7 @@ class Load:
                 connection.close()
                 with self._lock:
                     self.failures.append(f"{target.name}: {type(error).__name__} {error}")
+                self._ends.wait(_PAUSE_SECONDS)
             longest = max(longest, time.monotonic() - began)
         connection.close()
         with self._lock:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -19,12 +22,13 @@ from .harness import (
     Fifo,
     Server,
     children_of,
-    fill,
+    connect,
     has_ended,
     require,
     started_on_a_free_port,
     wait_until,
 )
+from .launching import asking_all_the_time, fill_script, processes_in, write_application
 
 # What the launchers start: gateways, on whatever socket it inherits.
 COMMAND = [sys.executable, "-m", "gateways", "fcgi", "--pythonpath", str(HERE), "flaskapp:app"]
@@ -110,31 +114,66 @@ def test_multiwatch_ends_its_children_gracefully(own_directory: Path) -> None:
     assert "Traceback" not in server.log
 
 
-@pytest.mark.parametrize("number", ["TERM", "USR1"])
-def test_supervisor_holds_the_socket(own_directory: Path, number: str) -> None:
+@pytest.mark.parametrize("name", ["spawn-fcgi.sh", "multiwatch.sh"])
+def test_the_scripts_of_contrib(own_directory: Path, name: str) -> None:
+    """The process that is started is the one to send signals to, and nothing is forked below."""
+    for program in ("spawn-fcgi", "multiwatch"):
+        launcher(program)
     path = str(own_directory / "app.sock")
-    configuration = own_directory / "supervisord.conf"
-    text = fill(
-        HERE / "supervisord.conf",
-        ROOT=own_directory,
-        SOCKET=path,
-        COMMAND=" ".join(COMMAND),
-        SIGNAL=number,
-    )
-    configuration.write_text(text)
-    server = Server([launcher("supervisord"), "-c", configuration], own_directory / "out.log")
+    write_application(own_directory, "1")
+    server = Server([_script(own_directory, name)], own_directory / "app.log")
     server.wait_until_accepting(path)
-    logs = [own_directory / f"app-{number}.log" for number in range(2)]
-    serving = "serving on"  # until then a signal ends the process as it ends any other
+    watched = 2 if name == "multiwatch.sh" else 0
+    server.wait_until(lambda: server.log.count("serving on") == max(watched, 1), "all serve")
+    pid = server.process.pid
+    children = children_of(pid)
+    assert len(children) == watched
+    assert processes_in([ask(path, "/").body]) <= {*(children or [pid])}
+    assert not [grandchild for child in children for grandchild in children_of(child)]
+    with _kept_open(path):
+        begun = time.monotonic()
+        assert server.stop() == 0
+        wait_until(lambda: all(map(has_ended, children)), "the children have ended")
+        assert time.monotonic() - begun < 3
 
-    def all_serve() -> bool:
-        return all(log.exists() and serving in log.read_text() for log in logs)
 
-    wait_until(all_serve, "both processes serve")
-    assert ask(path, "/").body == "Hello from Flask"
+@pytest.mark.parametrize("way", ["--max-requests", "SIGHUP"])
+def test_multiwatch_starts_a_process_again_that_leaves(own_directory: Path, way: str) -> None:
+    """And no request is lost: multiwatch holds the socket."""
+    for program in ("spawn-fcgi", "multiwatch"):
+        launcher(program)
+    path = str(own_directory / "app.sock")
+    write_application(own_directory, "1")
+    options = "--max-requests 200 " if way == "--max-requests" else ""
+    server = Server([_script(own_directory, "multiwatch.sh", options)], own_directory / "app.log")
+    server.wait_until_accepting(path)
+    server.wait_until(lambda: server.log.count("serving on") == 2, "both serve")
+    first = children_of(server.process.pid)
+    with asking_all_the_time(lambda: ask(path, "/").body) as answers:
+        server.wait_until(lambda: len(answers) > 20, "some answers")
+        if way == "SIGHUP":
+            os.kill(first[0], signal.SIGHUP)
+        server.wait_until(lambda: has_ended(first[0]), "the first has left")
+        server.wait_until(lambda: bool(processes_in(answers) - {*first}), "another one serves")
     assert server.stop() == 0
-    log = (own_directory / "supervisord.log").read_text()
-    assert log.count("stopped: app") == log.count("(exit status 0)") == 2, log
+
+
+def _script(directory: Path, name: str, options: str = "") -> Path:
+    return fill_script(
+        directory,
+        name,
+        SOCKET=directory / "app.sock",
+        DIRECTORY=directory,
+        APPLICATION=f"{options}versioned:app",
+    )
+
+
+@contextlib.contextmanager
+def _kept_open(path: str) -> Iterator[None]:
+    """A connection on which nothing is asked."""
+    with connect(path):
+        ask(path, "/")  # which has been accepted after the other one
+        yield
 
 
 def test_cgi_fcgi_asks_a_running_server(own_directory: Path) -> None:

@@ -80,9 +80,9 @@ class Supervisord:
 
 @contextlib.contextmanager
 def supervisord(
-    root: Path, program: str, change: Callable[[str], str] = lambda text: text
+    root: Path, name: str, change: Callable[[str], str] = lambda text: text
 ) -> Iterator[Supervisord]:
-    """supervisord on contrib/supervisor/PROGRAM, after a ``change`` of its text."""
+    """supervisord on contrib/supervisor/NAME, after a ``change`` of its text."""
     contrib = CONTRIB / "supervisor"
     values = {
         "ROOT": root,
@@ -93,11 +93,12 @@ def supervisord(
         "LOGS": root,
     }
     (root / "conf.d").mkdir()
-    (root / "conf.d" / program).write_text(change(fill(contrib / program, **values)))
+    (root / "conf.d" / name).write_text(change(fill(contrib / name, **values)))
     (root / "supervisord.conf").write_text(fill(contrib / "supervisord.conf", **values))
     write_application(root, "1")
-    command = [require("supervisord", _PACKAGE), "-c", root / "supervisord.conf"]
-    running = Supervisord(Server(command, root / "out.log"), root)
+    program = require("supervisord", _PACKAGE)
+    server = Server([program, "-c", root / "supervisord.conf"], root / "out.log")
+    running = Supervisord(server, root)
     try:
         running.server.wait_until_accepting(running.path)
         yield running

@@ -1,4 +1,4 @@
-"""The units of contrib/systemd: read by systemd's own tools, their commands run as systemd runs them.
+"""The units of contrib/systemd, read by systemd's tools and run as systemd runs them.
 
 There is no running systemd, so systemd-socket-activate passes the sockets, and the test is the
 manager that NOTIFY_SOCKET names.
@@ -22,6 +22,8 @@ from typing import Self
 from urllib.request import urlopen
 
 import pytest
+
+from gateways.process.control import ask as ask_supervisor
 
 from .fastcgi_client import ask
 from .harness import CONTRIB, DEADLINE_SECONDS, Fifo, Server, fill, has_ended, require, wait_until
@@ -187,7 +189,7 @@ def test_two_sockets_of_systemd_survive_reload_and_upgrade(
     with socket.socket() as reserved:
         reserved.bind(("127.0.0.1", 0))
         port = reserved.getsockname()[1]
-    activate = [
+    activate: list[str | Path] = [
         *(require("systemd-socket-activate", "systemd"), "-l", path, "-l", f"127.0.0.1:{port}"),
         *("--fdname=yourapplication:checks", "-E", f"NOTIFY_SOCKET={manager.path}"),
         *("-E", "PYTHONPATH=" + os.pathsep.join(sys.path)),
@@ -198,8 +200,8 @@ def test_two_sockets_of_systemd_survive_reload_and_upgrade(
         assert manager.told() == ("READY=1", server.process.pid)
         assert answer(own_directory).startswith("1 ")
         assert _get(port).startswith("1 ")
-        sockets = _listening_sockets(server.process.pid)
-        assert len(sockets) >= 2
+        sockets = _listening_sockets(server.process.pid, path, port)
+        assert len(sockets) == 2
         with (
             asking_all_the_time(lambda: answer(own_directory), 1),
             asking_all_the_time(lambda: _get(port), 1),
@@ -211,8 +213,7 @@ def test_two_sockets_of_systemd_survive_reload_and_upgrade(
                 wait_for_version(server, lambda: answer(own_directory), version)
                 wait_for_version(server, lambda: _get(port), version)
                 wait_until(lambda old=old: all(map(has_ended, old)), "the old ones left")  # type: ignore[misc]
-        assert _listening_sockets(server.process.pid) == sockets
-        assert "LISTEN_FDS" not in Path(f"/proc/{answer(own_directory).split()[1]}/environ").name
+        assert _listening_sockets(server.process.pid, path, port) == sockets
     finally:
         status = server.stop()
     assert status == 0, server.log
@@ -225,16 +226,16 @@ def _get(port: int) -> str:
     return text
 
 
-def _listening_sockets(pid: int) -> set[str]:
-    """The inodes of the listening sockets that a process has."""
-    held = {os.readlink(path) for path in Path(f"/proc/{pid}/fd").iterdir()}
-    listening = set()
-    for table, state, column in (("tcp", (3, "0A"), 9), ("unix", (3, "00010000"), 6)):
-        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
-            fields = line.split()
-            if fields[state[0]] == state[1]:
-                listening.add(f"socket:[{fields[column]}]")
-    return held & listening
+def _listening_sockets(pid: int, path: Path, port: int) -> set[str]:
+    """The inodes of the sockets of these addresses that a process has."""
+    held = {os.readlink(link) for link in Path(f"/proc/{pid}/fd").iterdir()}
+    tables = [("tcp", f":{port:04X} 00000000:0000 0A", 9), ("unix", f" {path}", 6)]
+    return held & {
+        f"socket:[{line.split()[column]}]"
+        for table, mark, column in tables
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()
+        if mark in line and (table == "tcp" or line.split()[3] == "00010000")
+    }
 
 
 # -- messages ----------------------------------------------------------------------------------
@@ -245,7 +246,8 @@ def test_ready_is_said_when_the_application_serves_and_not_before(
 ) -> None:
     with Fifo(own_directory / "begun") as begun, Fifo(own_directory / "go") as go:
         importing = (
-            f"open({str(begun.path)!r}, 'w').write('begun')\nopen({str(go.path)!r}, 'rb').read(1)"
+            f"open({str(begun.path)!r}, 'w').write('begun')\n"
+            f"open({str(go.path)!r}, 'rb', 0).read(1)"
         )
         write_application(own_directory, "1", importing)
         with service("gateways.service", own_directory, manager) as server:
@@ -271,7 +273,7 @@ def test_a_reload_a_failed_one_an_upgrade_and_the_stop(
         server.process.send_signal(signal.SIGHUP)
         _is_reloading(manager, pid, before)
         assert manager.told("WATCHDOG=1") == ("READY=1", pid)
-        assert answer(own_directory).startswith("2 ")
+        wait_for_version(server, lambda: answer(own_directory), "2")
 
         write_application(own_directory, "3", "import nothing_of_that_name")
         before = time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
@@ -286,16 +288,53 @@ def test_a_reload_a_failed_one_an_upgrade_and_the_stop(
         assert reload_by_command(own_directory).returncode == 0
         _is_reloading(manager, pid, before)
         assert manager.told("WATCHDOG=1") == ("READY=1", pid)
-        assert answer(own_directory).startswith("4 ")
+        wait_for_version(server, lambda: answer(own_directory), "4")
 
         write_application(own_directory, "5")
         server.process.send_signal(signal.SIGUSR2)
         assert manager.told("WATCHDOG=1") == ("READY=1", pid)
-        assert answer(own_directory).startswith("5 ")
+        wait_for_version(server, lambda: answer(own_directory), "5")
         assert manager.receive()[0] == "WATCHDOG=1", "the new program goes on with it"
 
         server.process.send_signal(signal.SIGTERM)
         assert manager.told("WATCHDOG=1") == ("STOPPING=1", pid)
+
+
+def test_a_worker_that_is_told_to_serve_and_to_stop_at_once_does_both(
+    own_directory: Path, manager: Manager
+) -> None:
+    with Fifo(own_directory / "go") as go:
+        second = (
+            "import os\n"
+            "try:\n"
+            f"    os.mkdir({str(own_directory / 'first')!r})\n"
+            "except FileExistsError:\n"
+            f"    open({str(go.path)!r}, 'rb', 0).read(1)"
+        )
+        write_application(own_directory, "1", second)
+        with service("gateways.service", own_directory, manager) as server:
+            wait_until(lambda: _ready_workers(own_directory) != [], "the first one is ready")
+            (first,) = _ready_workers(own_directory)
+            os.kill(first, signal.SIGSTOP)  # both words will be there when it looks
+            try:
+                go.send()
+                assert manager.told("WATCHDOG=1")[0] == "READY=1"
+                server.process.send_signal(signal.SIGTERM)
+                assert manager.told("WATCHDOG=1")[0] == "STOPPING=1"
+            finally:
+                os.kill(first, signal.SIGCONT)
+            begun = time.monotonic()
+            wait_until(lambda: server.process.poll() is not None, "it has ended")
+            assert time.monotonic() - begun < 5
+            assert "was killed" not in server.log
+
+
+def _ready_workers(root: Path) -> list[int]:
+    path = root / "gateways.pid.control"
+    if not path.exists():
+        return []
+    workers = ask_supervisor(str(path), "status")["workers"]
+    return [worker["pid"] for worker in workers if worker["state"] == "ready"]
 
 
 def _is_reloading(manager: Manager, pid: int, before: int) -> None:
