@@ -28,6 +28,7 @@ HELLO = "hello"  # its process id, where the supervisor did not fork it itself
 READY = "ready"  # it could serve
 FAILED = "failed"  # it could not be made ready: the exit status and, on further lines, why
 REPLACE = "replace"  # it has had its time; the text is the reason
+LEFT = "left"  # it accepts no more connections
 # To a worker:
 SERVE = "serve"  # begin to accept
 RETIRE = "retire"  # others go on with the same sockets

@@ -107,7 +107,7 @@ class Child:
             application,
             spec.listeners,
             spec.config,
-            environ={"wsgi.multiprocess": spec.config.workers != "1"},
+            environ={"wsgi.multiprocess": True},  # at a reload there are two of any one
             observers=[access_log] if access_log is not None else [],
             recorder=spec.board.recorder(self._row),
         )
@@ -200,6 +200,7 @@ class Child:
             self._leaving = message.kind
             if self._server is not None and message.kind != words.QUIT:
                 self._server.stop(drain_backlog=message.kind == words.STOP)
+                self._channel.send(words.LEFT)
 
     def _be_the_last(self) -> None:
         """The supervisor has died: what it would have cleaned up falls to its workers."""

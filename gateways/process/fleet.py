@@ -16,6 +16,7 @@ from collections.abc import Callable
 
 from gateways.core.stacklog import log_with_lines
 from gateways.process import channel as words
+from gateways.process.change import Change, Done
 from gateways.process.channel import Channel, Message
 from gateways.process.ends import describe_end
 from gateways.process.forking import fork_member
@@ -28,25 +29,6 @@ _AT_ONCE_SECONDS = 1.0
 _QUICK_DEATH_SECONDS = 1.0
 _LONGEST_DELAY_SECONDS = 30.0
 _FIRST_DELAY_SECONDS = 0.1
-
-Done = Callable[[str], None]
-"""Told how a change went: "" or, in the form of a FAILED message, what went wrong."""
-
-
-class Change:
-    """Successors for predecessors; ``done`` is told "" or what went wrong."""
-
-    def __init__(self, generation: Generation, count: int, done: Done) -> None:
-        self.generation = generation
-        self.missing = count  # successors that are not forked yet
-        self.successors: list[Worker] = []
-        self.predecessors: list[Worker] = []
-        self.is_reload = False
-        self.done = done
-
-    def is_ready(self) -> bool:
-        """Whether the successors can take over."""
-        return not self.missing and all(w.state is State.READY for w in self.successors)
 
 
 class Fleet:
@@ -71,6 +53,10 @@ class Fleet:
             for member in self.members
             if isinstance(member, Worker) and (not states or member.state in states)
         ]
+
+    def has_left_behind(self) -> bool:
+        """Whether workers that were told to leave may still accept connections."""
+        return any(worker.accepts for worker in self.workers(State.LEAVING))
 
     def reloading(self) -> bool:
         """Whether a generation is about to come up."""
@@ -284,6 +270,8 @@ class Fleet:
             self._failed(member, message.text)
         elif message.kind == words.REPLACE and isinstance(member, Worker):
             self.replace(member, message.text)
+        elif message.kind == words.LEFT and isinstance(member, Worker):
+            member.accepts = False
 
     def on_end(self, member: Member, status: int | None) -> None:
         """A process has ended; ``status`` as of ``os.waitpid``, None if it is not known."""

@@ -214,7 +214,7 @@ class Launcher:
         )
         restart = single.run()
         if restart:
-            logger.info("SIGHUP: leaving, to be started again")
+            logger.info("leaving, to be started again by whoever started this process")
         run_hook(config.hooks, "on_exit", process)
         return 0
 

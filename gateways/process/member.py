@@ -74,6 +74,7 @@ class Worker(Member):
         self.asked = 0  # requests it had answered when it was last looked at
         self.idle_since = now
         self.why = ""  # it leaves
+        self.accepts = True  # connections
 
     @property
     def number(self) -> int:

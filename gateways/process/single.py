@@ -1,8 +1,8 @@
 """A server in this very process, until a signal ends it.
 
-SIGTERM and SIGINT stop it gracefully, a second one at once; so does SIGHUP, which asks the caller
-to start again. SIGUSR1 is libfcgi's and multiwatch's "finish and leave", or opens the logs anew,
-depending on who started the process.
+SIGTERM and SIGINT stop it gracefully, a second one at once; so do SIGHUP and SIGUSR2, which ask the
+caller to start again. SIGUSR1 is libfcgi's and multiwatch's "finish and leave", or opens the logs
+anew, depending on who started the process.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from gateways.process.signals import SignalQueue
 logger = logging.getLogger("gateways.server")
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
-RESTART_SIGNALS = (signal.SIGHUP,)
+RESTART_SIGNALS = (signal.SIGHUP, signal.SIGUSR2)
 
 
 class SingleProcess:

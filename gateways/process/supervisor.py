@@ -39,6 +39,8 @@ from gateways.process.titles import set_title
 
 logger = logging.getLogger("gateways.supervisor")
 
+_LONGEST_OVERLAP_SECONDS = 2.0
+
 SIGNALS = {
     signal.SIGTERM: "stop gracefully; a second one, or SIGINT after it, stops at once",
     signal.SIGINT: "the same",
@@ -67,6 +69,7 @@ class Supervisor:
         self._serving = False  # some generation has served
         self._reload_again = False
         self._waiting: list[Client] = []  # for the reload that is under way
+        self._news: list[tuple[float, list[Client], str]] = []  # deadline, to whom, what
         self._waiting_next: list[Client] = []
         self._files = FileWatch(plan.config, plan.directory)
         self._check_pid = 0  # of the process that checks a new program
@@ -102,7 +105,7 @@ class Supervisor:
         """Do what is due; after how many seconds there is more."""
         fleet = self._fleet
         fleet.maintain(now)
-        times = [fleet.check_deadlines(now)]
+        times = [fleet.check_deadlines(now), self._announce(now)]
         if not fleet.stopping and self._serving:
             if self._scaling.looks():
                 if now >= self._next_look:
@@ -243,8 +246,22 @@ class Supervisor:
             spec.config.threads,
             f" (generation {spec.generation})" if spec.generation > 1 else "",
         )
-        self.plan.notifier.ready()
-        self._answer(ok=True, text=f"generation {spec.generation} serves")
+        told = self._waiting
+        self._waiting = []
+        text = f"generation {spec.generation} serves"
+        self._news.append((time.monotonic() + _LONGEST_OVERLAP_SECONDS, told, text))
+
+    def _announce(self, now: float) -> float | None:
+        """Say that a generation serves, when nobody is answered by another one any more."""
+        while self._news:
+            deadline, told, text = self._news[0]
+            if self._fleet.has_left_behind() and now < deadline:
+                return deadline
+            del self._news[0]
+            self.plan.notifier.ready()
+            for client in told:
+                client.answer(ok=True, text=text)
+        return None
 
     def _generation_failed(self, text: str) -> None:
         log_with_lines(
@@ -358,7 +375,8 @@ class Supervisor:
         self._files.forget()
         if self.plan.control is not None:
             self.plan.control.forget()
-        for client in (*self._waiting, *self._waiting_next):
+        told = [client for _, clients, _ in self._news for client in clients]
+        for client in (*self._waiting, *self._waiting_next, *told):
             client.socket.close()
         self._signals.forget()
 

@@ -387,7 +387,7 @@ def test_a_restart_is_logged_though_the_application_configured_logging(
         assert b"served" in request(peer)
     process.send_signal(signal.SIGHUP)
     _, errors = outcome(process)
-    assert f"[{process.pid}] INFO SIGHUP: leaving" in errors
+    assert f"[{process.pid}] INFO leaving, to be started again" in errors
 
 
 @pytest.mark.parametrize(
