@@ -15,7 +15,14 @@ import socket
 from collections.abc import MutableMapping, Sequence
 from typing import Any
 
-from gateways.core.addresses import Address, Kind, cannot_listen, parse_address, split_protocol
+from gateways.core.addresses import (
+    PROTOCOLS,
+    Address,
+    Kind,
+    cannot_listen,
+    parse_address,
+    split_protocol,
+)
 from gateways.core.descriptors import (
     describe_descriptor,
     duplicate,
@@ -141,7 +148,11 @@ def open_listeners(
     """
     texts = [split_protocol(text, protocol) for text in bind]
     addresses = [parse_address(text) for _, text in texts] or _passed_addresses(environ)
-    protocols = [name for name, _ in texts] or [protocol] * len(addresses)
+    protocols = [name for name, _ in texts] or [
+        # A socket that systemd passes may be named after what is spoken on it.
+        address.path if address.path in (*PROTOCOLS, "auto") else protocol
+        for address in addresses
+    ]
     listeners: list[Listener] = []
     try:
         for address, spoken in zip(addresses, protocols, strict=True):

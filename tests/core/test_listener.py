@@ -989,16 +989,17 @@ def test_systemds_sockets_are_served_and_its_variables_removed(passed: socket.so
         environ = {
             "LISTEN_PID": str(os.getpid()),
             "LISTEN_FDS": "2",
-            "LISTEN_FDNAMES": "web:other",
+            "LISTEN_FDNAMES": "web:http",
             "LISTEN_PIDFDID": "1",
             "HOME": "/",
         }
         listeners = open_listeners([], 5, environ=environ)
         assert not os.get_inheritable(3)
         assert exchange(listeners[1]) == b"hello"
-        return [listener.address for listener in listeners], environ
+        return [str(listener) for listener in listeners], environ
 
-    assert in_child(serve) == "(['fd://3', 'fd://4'], {'HOME': '/'})"
+    # A name that is a protocol's chooses it.
+    assert in_child(serve) == "(['fcgi:fd://3', 'http:fd://4'], {'HOME': '/'})"
 
 
 def _with_systemd(**variables: str) -> Callable[[], str]:
