@@ -37,6 +37,7 @@ class Codecs:
         self._draining = draining
         max_active = config.threads + config.max_queued_requests
         self._fastcgi = FastCGISettings(
+            draining=draining,
             values={
                 FCGI_MAX_CONNS: str(max_connections),
                 FCGI_MAX_REQS: str(max_active),

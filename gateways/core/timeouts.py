@@ -23,6 +23,7 @@ from typing import Generic, Protocol, TypeVar
 from gateways import errors
 from gateways.config import Config
 from gateways.core.connection import Connection
+from gateways.core.stacklog import log_with_lines
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
 from gateways.wsgi.runner import Response, request_name, run_application
@@ -106,12 +107,14 @@ class RequestWatch(Generic[W]):
     ) -> None:
         stack = stack_of(worker.ident)
         if worker.request is request:  # else it has just ended, and the stack is of another
-            logger.warning(
-                "slow: %s has been running for %.1f seconds in %s; its stack, innermost last:\n%s",
+            log_with_lines(
+                logger,
+                logging.WARNING,
+                "slow: %s has been running for %.1f seconds in %s; its stack, innermost last",
                 _described(connection, request),
                 elapsed,
                 worker.name,
-                stack,
+                lines=stack,
             )
 
     def _end(self, worker: W, connection: Connection, entry: _Watched, now: float) -> None:
@@ -126,14 +129,16 @@ class RequestWatch(Generic[W]):
             if not connection.overdue(request, error, self._streaming):
                 return
             entry.overdue_since = now
-            logger.error(
+            log_with_lines(
+                logger,
+                logging.ERROR,
                 "timed out: %s has been running for %.1f seconds in %s, longer than --timeout "
-                "allows; %s. Its stack, innermost last:\n%s",
+                "allows; %s. Its stack, innermost last",
                 _described(connection, request),
                 now - entry.since,
                 worker.name,
                 "its response is cut short" if request.status else "answering 504",
-                stack,
+                lines=stack,
             )
         if not entry.raised:
             entry.raised = interrupt(worker.ident, request, self._streaming)

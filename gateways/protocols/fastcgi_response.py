@@ -7,7 +7,7 @@ its request is complete leaves input behind, which the connection has to know.
 from __future__ import annotations
 
 from gateways.protocols.base import Buffer, Headers, Request
-from gateways.protocols.fastcgi_state import FastCGIRequest, Receiving, Sending
+from gateways.protocols.fastcgi_state import FastCGIRequest, FastCGISettings, Receiving, Sending
 from gateways.protocols.head import status_head
 from gateways.protocols.records import (
     COPY_BELOW,
@@ -17,6 +17,7 @@ from gateways.protocols.records import (
     pack_record,
     pack_stream,
     pack_trailer,
+    pack_unknown_type,
 )
 
 _HELD_ERRORS = 65536
@@ -24,6 +25,8 @@ _HELD_ERRORS = 65536
 
 class FastCGIResponses:
     """The responses of one connection (see ``gateways.protocols.base.Codec``)."""
+
+    _settings: FastCGISettings
 
     def __init__(self) -> None:
         self.output: list[Buffer] = []
@@ -108,6 +111,11 @@ class FastCGIResponses:
             self.output.append(pack_record(FCGI_STDERR, own.id))
         self.output.append(pack_trailer(own.id, app_status))
         self._forget(own)
+        if not self.active and self._settings.draining():
+            # The protocol has no word for "do not send another one here", and one that is on its
+            # way when we close is lost. nginx keeps no connection on which anything follows this.
+            self.output.append(pack_unknown_type(0))
+            self.closing = True
 
     def _forget(self, own: FastCGIRequest) -> None:
         del self._requests[own.id]

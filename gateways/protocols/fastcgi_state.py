@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections.abc import Callable
 
 from gateways.protocols.base import Request
 from gateways.protocols.limits import RequestLimits
@@ -61,6 +62,10 @@ RECEIVING = {
 }
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FastCGISettings(RequestLimits):
     """What all FastCGI connections of a server have in common.
@@ -73,6 +78,7 @@ class FastCGISettings(RequestLimits):
     roles: frozenset[int] = frozenset({FCGI_RESPONDER})
     multiplex: bool = True
     max_active: int = 1024
+    draining: Callable[[], bool] = _never
 
 
 class FastCGIRequest(Request):

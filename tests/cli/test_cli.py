@@ -23,9 +23,9 @@ from click.testing import CliRunner, Result
 
 from gateways.cli import main
 from gateways.cli.options import FIELDS, build_config, config_options, flag, read_size, show_size
-from gateways.process.loading import prepare_paths
 from gateways.config import Config
 from gateways.errors import ConfigError
+from gateways.process.loading import prepare_paths
 
 DEADLINE_SECONDS = 20.0
 COMMAND = (sys.executable, "-m", "gateways", "fcgi")

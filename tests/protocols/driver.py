@@ -21,7 +21,7 @@ class Sink:
     length: int | None
     data: bytes = b""
     end_seen: bool = False
-    error: Exception | None = None
+    error: BaseException | None = None
 
     def feed(self, data: bytes) -> None:
         """Append, up to the declared length."""

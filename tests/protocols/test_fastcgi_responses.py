@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import pytest
@@ -11,9 +12,10 @@ from gateways.protocols.records import (
     FCGI_END_REQUEST,
     FCGI_STDERR,
     FCGI_STDOUT,
+    FCGI_UNKNOWN_TYPE,
 )
 
-from .driver import Run
+from .driver import SETTINGS, Run
 from .vectors import GET, Reply, replies, request, split_records
 
 HEAD = b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n"
@@ -239,3 +241,16 @@ def test_errors_are_cut_at_line_ends_for_logs_that_cut_records() -> None:
     records = [content for kind, _, content in split_records(made.collect()) if kind == 7]
     assert b"".join(records) == lines.encode()
     assert all(len(content) <= 1500 and content.endswith(b"\n") for content in records)
+
+
+@pytest.mark.parametrize("draining", [False, True])
+def test_a_draining_server_makes_a_kept_connection_unfit_for_another_request(
+    draining: bool,
+) -> None:
+    made = Run(dataclasses.replace(SETTINGS, draining=lambda: draining))
+    made.feed(request(1, GET), request(2, GET))
+    made.answer(made.ready[0])
+    assert not made.codec.closing, "another request still runs on it"
+    after = split_records(made.answer(made.ready[1]))[-1][0]
+    assert after == (FCGI_UNKNOWN_TYPE if draining else FCGI_END_REQUEST)
+    assert made.codec.closing is draining
