@@ -154,9 +154,9 @@ class LogLines(logging.Handler):
         self.records.append(record)
 
     def texts(self, level: int = logging.DEBUG) -> list[str]:
-        """The messages at and above ``level``."""
+        """The messages at and above ``level``, with the lines below them."""
         return [
-            record.getMessage()
+            "\n".join(filter(None, (record.getMessage(), record.stack_info)))
             for record in self.records
             # The listener may rightly say that a web server could not enter pytest's folders.
             if record.levelno >= level and record.name != "gateways.listener"
