@@ -2,15 +2,14 @@
 
 Every server runs on this machine, in this run, one after the other, behind the same nginx and under
 the same load. The figure is the CPU time of the server for a request, because nginx and the load
-generator share the cores with it. It is a benchmark and no test: being slow is no error.
+generator share the cores with it. It is a benchmark and no test: being slow is no error, and what
+cannot be measured is a row that says so. The exit status is 0.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import dataclasses
-import os
 import signal
 import sys
 import tempfile
@@ -19,96 +18,112 @@ from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
 
-from benchmarks import report
-from benchmarks.cpu import machine_seconds, tree_seconds
-from benchmarks.load import run_direct, run_wrk
-from benchmarks.nginx import Nginx, nginx_before
-from benchmarks.processes import BenchmarkError
-from benchmarks.servers import Server, available, serving, versions
+from benchmarks import bodies, bounds, builds, footprint, idle, report  # noqa: E402  # after the path
+from benchmarks.load import run_wrk  # noqa: E402
+from benchmarks.measure import (  # noqa: E402
+    Row,
+    Sample,
+    Stage,
+    in_turns,
+    sample,
+    serving,
+    warm_up,
+)
+from benchmarks.nginx import nginx_before  # noqa: E402
+from benchmarks.peers import Others, main_rows  # noqa: E402
+from benchmarks.processes import BenchmarkError  # noqa: E402
+from benchmarks.tables import Section  # noqa: E402
 
-RESULTS = Path(__file__).resolve().parent / "results" / "latest.md"
-LOADS = ("kept", "new", "direct")
-_WARM_UP_SECONDS = 0.2
-_SETTLE_SECONDS = 0.02
-
-
-@dataclasses.dataclass(frozen=True)
-class Stage:
-    """What every row is measured with."""
-
-    nginx: Nginx
-    backend: Path  # the socket on which nginx expects the server under test
-    seconds: int
-    connections: int
+RESULTS = ROOT / "benchmarks" / "results"
+PARTS = ("requests", "bodies", "idle", "footprint")
 
 
 def main() -> int:
-    """Measure, print the table, write the results; 1 if a row could not be measured."""
+    """Measure, print the tables, write the results."""
     options = _parse_arguments()
     signal.signal(signal.SIGTERM, _leave)
     start = time.monotonic()
+    found, remarks = _find_builds(options.gateways)
     with tempfile.TemporaryDirectory(prefix="gateways-bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # the worker of nginx runs as another user
-        servers, remarks = available(directory)
-        rows = _select(servers, options.only)
-        if not rows:
-            print(f"no row has {' or '.join(options.only)} in its name", file=sys.stderr)
-            return 2
+        file = directory / "file"
+        file.write_bytes(b"x" * bodies.FILE_BYTES)
+        others = Others(options.peers, directory)
+        rows = [Row(*each) for each in main_rows(found, others, quick=options.quick)]
+        rows = [row for row in rows if _is_wanted(row, options.only)]
         backend = directory / "app.sock"
         try:
-            with nginx_before(backend, directory, options.connections) as nginx:
-                _measure_all(
-                    rows,
-                    Stage(nginx, backend, options.seconds, options.connections),
-                    options.rounds,
-                )
+            with nginx_before(backend, directory, options.connections) as urls:
+                stage = Stage(urls, backend, file, options.connections)
+                sections = _measure(rows, found, others, stage, options)
         except BenchmarkError as error:
-            print(error, file=sys.stderr)
-            return 2
+            remarks.append(f"nothing was measured: {error}")
+            sections = []
+    figures = {name: value for each in sections for name, value in each.figures.items()}
+    sections.append(bounds.checklist(figures))
     settings = (
         f"{options.rounds} rounds in turns of {options.seconds} s for each row, "
-        f"{options.connections} connections, over a Unix socket"
+        f"{options.connections} connections, over a Unix socket, "
+        f"{time.monotonic() - start:.0f} s in all"
     )
-    print("\n".join([*report.table([row for row, _ in rows]), ""]))
-    results = [row for row, _ in rows]
-    for line in [
-        *report.bound(results),
-        report.quiet(results),
-        *remarks,
-        *report.failures(results),
-    ]:
-        print(line)
-    print(f"{settings}; {time.monotonic() - start:.0f} s in all")
-    if not options.only and not report.failures(results):  # a part of the rows is no record
-        RESULTS.parent.mkdir(exist_ok=True)
-        text = report.document(results, [*versions(), *remarks], settings)
-        RESULTS.write_text(text, encoding="utf-8")
-        print(f"written to {RESULTS.relative_to(RESULTS.parent.parent.parent)}")
-    return 1 if report.failures(results) else 0
+    where = [settings, builds.describe_machine()]
+    where += [f"{each.version}: {builds.describe_python(each.python)}" for each in found]
+    where.append(f"peers: {builds.describe_python(options.peers / 'bin' / 'python')}")
+    where += [*others.versions(), *builds.describe_tools(), *remarks]
+    for section in sections:
+        print("\n".join(section.lines()))
+    print("\n".join(where))
+    if options.output:
+        _write(options.output, rows, sections, where)
+    return 0
 
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="3 rounds of 1 second")
+    parser.add_argument(
+        "--quick", action="store_true", help="the main rows alone, 3 rounds of 1 second"
+    )
     parser.add_argument("--seconds", type=_at_least_one, help="for each row and round (2)")
     parser.add_argument("--rounds", type=_at_least_one, help="each row once in a round (5)")
     parser.add_argument(
         "--connections", type=_at_least_one, default=8, help="open at the same time (8)"
     )
     parser.add_argument(
+        "--gateways",
+        action="append",
+        type=Path,
+        metavar="VENV",
+        help="virtual environment with gateways, one for each build (.venv-compiled, .venv-pure)",
+    )
+    parser.add_argument(
+        "--peers",
+        type=lambda text: Path(text).absolute(),
+        default=ROOT / ".venv-bench",
+        metavar="VENV",
+        help="virtual environment with the peers (.venv-bench)",
+    )
+    parser.add_argument(
+        "--part", action="append", choices=PARTS, help="only this part; may be repeated"
+    )
+    parser.add_argument(
         "--only",
         action="append",
         default=[],
         metavar="NAME",
-        help="only rows with this in their name, such as 'gateways' or 'kept'; may be repeated, "
-        "and writes no results",
+        help="only rows of the part `requests` with this in their name, such as 'pure fcgi' or "
+        "'uWSGI'; may be repeated",
+    )
+    parser.add_argument(
+        "--output", type=Path, metavar="DIR", help="write latest.md and latest.svg there"
     )
     options = parser.parse_args()
     options.seconds = options.seconds or (1 if options.quick else 2)
     options.rounds = options.rounds or (3 if options.quick else 5)
+    options.part = options.part or (["requests"] if options.quick else PARTS)
     return options
 
 
@@ -124,27 +139,54 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _select(servers: Sequence[Server], only: Sequence[str]) -> list[tuple[report.Row, Server]]:
-    rows = [
-        (report.Row(server.name, server.family, load), server)
-        for load in LOADS
-        for server in servers
-    ]
-    return [each for each in rows if not only or any(part in each[0].name for part in only)]
+def _find_builds(given: Sequence[Path] | None) -> tuple[list[builds.Build], list[str]]:
+    """What to measure, and a remark for each that cannot be."""
+    found: dict[str, builds.Build] = {}
+    remarks = []
+    for environment in given or [ROOT / ".venv-compiled", ROOT / ".venv-pure"]:
+        try:
+            build = builds.find_build(environment)
+        except BenchmarkError as error:
+            remarks.append(f"no gateways of {environment.name}: {error}")
+            continue
+        if build.kind in found:
+            remarks.append(f"{environment.name} is {build.kind} as well, and left out")
+        found.setdefault(build.kind, build)
+    return [found[kind] for kind in ("compiled", "pure") if kind in found], remarks
 
 
-def _measure_all(rows: Sequence[tuple[report.Row, Server]], stage: Stage, rounds: int) -> None:
-    """A B C A B C …: what disturbs the machine for a while disturbs each row alike."""
-    for number in range(1, rounds + 1):
-        for row, server in rows:
-            if row.failure:
-                continue
-            _show_progress(f"round {number} of {rounds}: {row.name}")
-            try:
-                row.samples.append(_measure(row.load, server, stage))
-            except BenchmarkError as error:
-                row.failure = str(error)
+def _is_wanted(row: Row, only: Sequence[str]) -> bool:
+    return not only or any(part in row.name for part in only)
+
+
+def _measure(
+    rows: list[Row],
+    found: Sequence[builds.Build],
+    others: Others,
+    stage: Stage,
+    options: argparse.Namespace,
+) -> list[Section]:
+    """The parts that are wanted, one after the other."""
+
+    def take(row: Row) -> Sample:
+        url = stage.url(row.peer, row.connection)
+        with serving(row.peer, stage, row.connection) as pid:
+            warm_up(url)
+            return sample(pid, lambda: run_wrk(url, options.seconds, stage.connections))
+
+    sections = []
+    if "requests" in options.part:
+        in_turns(rows, options.rounds, take, _show_progress)
+        sections.append(report.main_section(rows))
+    rounds = min(3, options.rounds)
+    if "bodies" in options.part:
+        sections.append(bodies.measure(found, others, stage, rounds, _show_progress))
+    if "idle" in options.part:
+        sections.append(idle.measure(found, others, stage, options.seconds, _show_progress))
+    if "footprint" in options.part:
+        sections.append(footprint.measure(found, others, stage, rounds, _show_progress))
     _show_progress("")
+    return sections
 
 
 def _show_progress(text: str) -> None:
@@ -152,32 +194,17 @@ def _show_progress(text: str) -> None:
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-def _measure(load: str, server: Server, stage: Stage) -> report.Sample:
-    """One sample, of a server started for it."""
-    backend, nginx, connections = stage.backend, stage.nginx, stage.connections
-    with serving(server, backend, backend.with_suffix(".log")) as pid:
-        run_direct(backend, _WARM_UP_SECONDS, connections)
-        _settle()
-        start, before, ours = time.monotonic(), tree_seconds(pid), _foreign_seconds()
-        if load == "direct":
-            answered = run_direct(backend, stage.seconds, connections)
-        else:
-            url = nginx.kept_url if load == "kept" else nginx.new_url
-            answered = run_wrk(url, stage.seconds, connections)
-        _settle()
-        cpu_seconds = tree_seconds(pid) - before
-        foreign = (_foreign_seconds() - ours) / (time.monotonic() - start)
-        return report.Sample(answered, cpu_seconds, max(0.0, foreign))
-
-
-def _foreign_seconds() -> float:
-    """The CPU time so far of everything that does not belong to the benchmark."""
-    return machine_seconds() - tree_seconds(os.getpid())
-
-
-def _settle() -> None:
-    """Let a server close what the load generator has left; that is part of what was asked."""
-    time.sleep(_SETTLE_SECONDS)
+def _write(
+    directory: Path, rows: Sequence[Row], sections: Sequence[Section], where: Sequence[str]
+) -> None:
+    directory.mkdir(parents=True, exist_ok=True)
+    picture = report.main_chart(rows)
+    if picture:
+        (directory / "latest.svg").write_text(picture, encoding="utf-8")
+    command = "python benchmarks/" + " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    text = report.document(command, sections, where, "latest.svg" if picture else "")
+    (directory / "latest.md").write_text(text, encoding="utf-8")
+    print(f"written to {directory}")
 
 
 if __name__ == "__main__":

@@ -1,14 +1,8 @@
 """Measure what CGI costs: ``python benchmarks/cgi_bench.py [--requests N] [--rounds N]``.
 
-The first table is of processes that are started here, as a web server starts one: the CPU time of
-each is that of the children that were waited for. The rows take turns, and the median of the
-samples counts. The interpreter runs without ``site`` (-S), so that what an editable installation
-imports at its start, in every row, hides nothing.
-
-The second table is of the same scripts behind a real Apache, with nothing left out.
-
-The background server of the persistent rows is no child of ours: its CPU time is read from its
-clock and added.
+The first table is of processes that are started here (``cgi_direct``), the second of the same
+scripts behind a real Apache, with nothing left out. The background server of the persistent rows is
+no child of Apache: its CPU time is read from its clock and added.
 """
 
 from __future__ import annotations
@@ -17,11 +11,9 @@ import argparse
 import contextlib
 import importlib.metadata
 import os
-import resource
 import shutil
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -33,34 +25,14 @@ from types import FrameType
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import apache, report, servers  # noqa: E402  # after the path
+from benchmarks import apache, builds, cgi_direct, report  # noqa: E402  # after the path
 from benchmarks.cpu import machine_seconds, tree_seconds  # noqa: E402
-from benchmarks.processes import BenchmarkError, end_listener, listener  # noqa: E402
+from benchmarks.processes import BenchmarkError, compile_c, end_listener, listener  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "cgi.md"
 TARGET_RATIO = 1 / 5  # PersistentCGI to wsgiref's CGIHandler, with Flask, behind Apache
 
-_FLASK = """\
-from flask import Flask
-app = Flask(__name__)
-
-@app.get("/")
-def index():
-    return "Hello"
-"""
-_TRIVIAL = """\
-def app(environ, start_response):
-    start_response("200 OK", [("Content-Type", "text/plain")])
-    return [b"Hello"]
-"""
-_SCRIPTS = {
-    "wsgiref": "from wsgiref.handlers import CGIHandler\nfrom {app} import app\n"
-    "CGIHandler().run(app)\n",
-    "gateways.cgi": 'from gateways.cgi import CGIHandler\nCGIHandler().run("{app}:app")\n',
-    "persistent": "from gateways.cgi import PersistentCGI\n"
-    'PersistentCGI(app="{app}:app", directory={run!r}, idle_timeout=60).run()\n',
-}
-# Behind Apache: the names of the rows, and their keys above.
+# Behind Apache: the names of the rows, and their keys in cgi_direct.
 _BEHIND_APACHE = {
     "wsgiref.handlers.CGIHandler": "wsgiref",
     "gateways.cgi.CGIHandler": "gateways.cgi",
@@ -76,33 +48,6 @@ def greet(name):
 """
 _REQUESTS_IN_A_ROUND = 10
 _WARM_UP_REQUESTS = 2
-_ENVIRON = {
-    "GATEWAY_INTERFACE": "CGI/1.1",
-    "REQUEST_METHOD": "GET",
-    "SCRIPT_NAME": "",
-    "PATH_INFO": "/",
-    "QUERY_STRING": "",
-    "SERVER_NAME": "localhost",
-    "SERVER_PORT": "80",
-    "SERVER_PROTOCOL": "HTTP/1.1",
-    "HTTP_HOST": "localhost",
-}
-
-
-@dataclass
-class Row:
-    """One kind of process, and the CPU seconds that each of them took."""
-
-    name: str
-    arguments: list[str]
-    expected: bytes | None = None
-    background: bool = False
-    samples: list[float] = field(default_factory=list)
-
-    @property
-    def milliseconds(self) -> float:
-        """The median."""
-        return statistics.median(self.samples) * 1000
 
 
 @dataclass(frozen=True)
@@ -165,12 +110,12 @@ def main() -> int:
         folder = Path(name)
         folder.chmod(0o755)  # Apache runs as another user
         try:
-            program, timed = apache.program(), servers.compile_c("timed", folder)
+            program, timed = apache.program(), compile_c("timed", folder)
         except BenchmarkError as error:
             program, missing = "", f"no rows behind Apache: {error}"
         try:
-            direct = _measure_directly(folder, options.requests)
-            print("\n".join(_direct_lines(direct)))
+            direct = cgi_direct.measure(folder, options.requests)
+            print("\n".join(cgi_direct.lines(direct)))
             if not program:
                 print(missing)
                 return 0
@@ -186,7 +131,7 @@ def main() -> int:
         f"{options.rounds} rounds in turns of {_REQUESTS_IN_A_ROUND} requests for each row, one "
         f"after the other, after {_WARM_UP_REQUESTS} to warm up"
     )
-    text = _document(_direct_lines(direct), behind, [settings, *_versions(program, python)])
+    text = _document(cgi_direct.lines(direct), behind, [settings, *_versions(program, python)])
     RESULTS.write_text(text, encoding="utf-8")
     print(f"written to {RESULTS.relative_to(ROOT)}")
     return 0
@@ -195,22 +140,6 @@ def main() -> int:
 def _leave(number: int, frame: FrameType | None) -> None:
     """End as on Ctrl-C, so that what was started is ended and removed."""
     raise SystemExit(128 + number)
-
-
-def _measure_directly(folder: Path, requests: int) -> list[Row]:
-    rows = _rows(folder)
-    environ = _environ()
-    try:
-        for row in rows:
-            _sample(row, folder, environ, 0)  # compiles, and starts the server
-        for _ in range(requests):
-            for row in rows:
-                server = _server_of(folder, row.name) if row.background else 0
-                row.samples.append(_sample(row, folder, environ, server))
-    finally:
-        for path in folder.glob("*/*/socket"):
-            end_listener(path)
-    return rows
 
 
 def _measure_behind_apache(folder: Path, timed: Path, rounds: int) -> tuple[list[ApacheRow], str]:
@@ -226,7 +155,7 @@ def _measure_behind_apache(folder: Path, timed: Path, rounds: int) -> tuple[list
             run.mkdir(parents=True)
             if apache.USER is not None:
                 shutil.chown(run, apache.USER)
-            call = _SCRIPTS[kind].format(app="flaskapp", run=str(run / "gateways"))
+            call = cgi_direct.SCRIPTS[kind].format(app="flaskapp", run=str(run / "gateways"))
             text = f"#!{python}\nimport sys\nsys.path.insert(0, {str(packages)!r})\n{call}"
             stack.enter_context(_no_background_server_left(run))  # after Apache
             site = stack.enter_context(apache.serving_script(text, timed, place / "apache"))
@@ -269,75 +198,6 @@ def _batch(row: ApacheRow, server: int) -> Batch:
     return Batch(scripts, background, web_server, max(0.0, foreign))
 
 
-def _rows(folder: Path) -> list[Row]:
-    rows = [
-        Row("python itself", ["-c", "pass"]),
-        Row("import gateways.cgi", ["-c", "import gateways.cgi"]),
-        Row("import gateways.cgi, all of a request", ["-c", "import gateways.core.cgi"]),
-        Row("import wsgiref.handlers", ["-c", "import wsgiref.handlers"]),
-    ]
-    for app, text in (("trivial", _TRIVIAL), ("flaskapp", _FLASK)):
-        (folder / f"{app}.py").write_text(text)
-        for kind, script in _SCRIPTS.items():
-            name = f"one CGI request: {kind}, {app}"
-            run = str(folder / _slug(name))
-            (folder / f"{_slug(name)}.cgi").write_text(script.format(app=app, run=run))
-            path = f"{_slug(name)}.cgi"
-            rows.append(Row(name, [path], b"Hello", background=kind == "persistent"))
-    return rows
-
-
-def _slug(name: str) -> str:
-    return "".join(character if character.isalnum() else "-" for character in name)
-
-
-def _environ() -> dict[str, str]:
-    site_packages = [entry for entry in sys.path if entry.endswith("site-packages")]
-    path = os.pathsep.join([str(ROOT), *site_packages])
-    return {**_ENVIRON, "PATH": os.environ["PATH"], "PYTHONPATH": path}
-
-
-def _sample(row: Row, folder: Path, environ: dict[str, str], server: int) -> float:
-    before = _cpu_seconds(server)
-    done = subprocess.run(
-        [sys.executable, "-S", *row.arguments],
-        cwd=folder,
-        env=environ,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        check=True,
-    )
-    seconds = _cpu_seconds(server) - before
-    if row.expected is not None and not done.stdout.endswith(row.expected):
-        raise RuntimeError(f"{row.name}: {done.stdout!r} {done.stderr!r}")
-    return seconds
-
-
-def _cpu_seconds(server: int) -> float:
-    """Of the children that have ended, and of a background server (0: there is none)."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime + (tree_seconds(server) if server else 0.0)
-
-
-def _server_of(folder: Path, name: str) -> int:
-    """The background server of a row; 0 if there is none."""
-    return next(filter(None, map(listener, (folder / _slug(name)).glob("*/socket"))), 0)
-
-
-def _direct_lines(rows: Sequence[Row]) -> list[str]:
-    lines = ["| row | CPU, ms | without python itself, ms |", "|---|---:|---:|"]
-    itself = rows[0].milliseconds
-    for row in rows:
-        lines.append(f"| {row.name} | {row.milliseconds:.1f} | {row.milliseconds - itself:.1f} |")
-    named = {row.name: row.milliseconds for row in rows}
-    lines.append("")
-    for app in ("trivial", "flaskapp"):
-        persistent = named[f"one CGI request: persistent, {app}"]
-        wsgiref = named[f"one CGI request: wsgiref, {app}"]
-        lines.append(f"- persistent / wsgiref, {app}: 1/{wsgiref / persistent:.1f}")
-    return lines
-
-
 def _apache_lines(rows: Sequence[ApacheRow]) -> list[str]:
     titles = ["script", "CPU ms/request", "lowest-highest", "of it the script"]
     titles += ["of it the background server", "besides: Apache itself"]
@@ -372,14 +232,14 @@ def _apache_lines(rows: Sequence[ApacheRow]) -> list[str]:
 
 def _versions(program: str, python: str) -> list[str]:
     of_the_system = ", of the distribution" if python == "/usr/bin/python3" else ""
-    server = servers.first_line([program, "-v"]).removeprefix("Server version: ")
+    server = builds.first_line([program, "-v"]).removeprefix("Server version: ")
     return [
-        report.machine(),
-        servers.gateways_version(),
+        builds.describe_machine(),
+        builds.find_build(Path(sys.prefix)).version,
         f"Flask {importlib.metadata.version('flask')}",
         f"{server}, mpm_event, mod_cgid, contrib/apache/cgid.conf",
-        f"behind Apache: {servers.first_line([python, '--version'])}{of_the_system}",
-        f"directly: {servers.first_line([sys.executable, '--version'])}, {servers.build()}",
+        f"behind Apache: {builds.first_line([python, '--version'])}{of_the_system}",
+        f"directly: {builds.describe_python(Path(sys.executable))}",
     ]
 
 

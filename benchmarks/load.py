@@ -1,41 +1,27 @@
-"""What is asked of a server, and by whom: wrk through nginx, or FastCGI spoken to it directly.
+"""Load through nginx: wrk for small requests, a client of our own for one large body at a time.
 
-Both check every response, and both send the request of a browser that comes back to a site.
+Both check the status and the body of every response.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import http.client
 import re
 import shutil
 import subprocess
 import time
+import urllib.parse
+from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks.apps import TRIVIAL_BODY
-from benchmarks.fcgiclient import Client
 from benchmarks.processes import BenchmarkError
-
-TARGET = "/articles/2024/a-page?page=2&sort=date"
-
-# Twelve headers, Host included, which is why wrk is not left to add one of its own.
-HEADERS = {
-    "Host": "www.example.org",
-    "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
-    "Accept": "text/html,application/xhtml+xml,application/xml;q=0.9,image/webp,*/*;q=0.8",
-    "Accept-Language": "en-GB,en;q=0.7,de;q=0.3",
-    "Accept-Encoding": "gzip, deflate, br",
-    "Referer": "https://www.example.org/articles/2024/",
-    "Cookie": "session=Zq3tV0n8hU2mXr6L; csrftoken=5f1d0c7be2a94f63; theme=dark; _ga=GA1.2.9071.8",
-    "Connection": "keep-alive",
-    "Upgrade-Insecure-Requests": "1",
-    "Sec-Fetch-Dest": "document",
-    "Sec-Fetch-Mode": "navigate",
-    "Sec-Fetch-Site": "same-origin",
-}
+from benchmarks.request import HEADERS, TARGET
+from benchmarks.served.apps import TRIVIAL_BODY
 
 _SCRIPT = Path(__file__).resolve().parent / "wrk.lua"
 _RESULT = re.compile(r"^result (.+)$", re.MULTILINE)
+_BUFFER_BYTES = 256 * 1024
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,7 +39,7 @@ def run_wrk(url: str, seconds: int, connections: int) -> Answered:
         raise BenchmarkError("wrk is missing: apt-get install wrk")
     options = ["--threads", "1", "--connections", str(connections), "--duration", f"{seconds}s"]
     headers = [f"{name}: {value}" for name, value in HEADERS.items()]
-    script = ["--script", str(_SCRIPT), url.rstrip("/") + TARGET, "--"]
+    script = ["--script", str(_SCRIPT), url + TARGET, "--"]
     command = [program, *options, *script, TRIVIAL_BODY.decode("ascii"), *headers]
     try:
         result = subprocess.run(
@@ -72,50 +58,89 @@ def run_wrk(url: str, seconds: int, connections: int) -> Answered:
     return Answered(requests, microseconds / 1e6)
 
 
-def run_direct(path: Path, seconds: float, connections: int) -> Answered:
-    """Speak FastCGI over kept connections to the socket ``path``, without nginx.
-
-    A request goes out on every connection before the first response is read, so that the server
-    has as much to do at once as it has behind nginx.
-    """
-    requests = 0
-    start = now = time.monotonic()
+def ask(connection: http.client.HTTPConnection, target: str = TARGET) -> bytes:
+    """One small request; raises BenchmarkError unless it is answered 200."""
     try:
-        with Client(path, connections, _variables(), TRIVIAL_BODY) as client:
-            while now - start < seconds:
-                client.round()
-                requests += connections
+        connection.request("GET", target, headers=HEADERS)
+        response = connection.getresponse()
+        body = response.read()
+    except (OSError, http.client.HTTPException) as error:
+        connection.close()
+        raise BenchmarkError(f"{error!r}") from None
+    if response.status != 200:
+        raise BenchmarkError(f"status {response.status}")
+    return body
+
+
+def connection_to(url: str) -> http.client.HTTPConnection:
+    """A connection that may be kept; it is made with the first request."""
+    return http.client.HTTPConnection(urllib.parse.urlsplit(url).netloc, timeout=30)
+
+
+@dataclasses.dataclass(frozen=True)
+class Transfer:
+    """A request that is all body."""
+
+    kind: str  # for apps.bodies
+    count: int  # bytes, or chunks
+    response_bytes: int  # that must come, all of them x; 0: the response says how many it got
+
+    def run(self, url: str, seconds: float) -> Answered:
+        """One after the other for ``seconds``, and at least one."""
+        requests = 0
+        start = now = time.monotonic()
+        connection = connection_to(url)
+        try:
+            while not requests or now - start < seconds:
+                self._run_once(connection)
+                requests += 1
                 now = time.monotonic()
-    except OSError as error:
-        raise BenchmarkError(f"FastCGI spoken directly: {error}") from None
-    return Answered(requests, now - start)
+        except (OSError, http.client.HTTPException) as error:
+            raise BenchmarkError(f"{self.kind}: {error!r}") from None
+        finally:
+            connection.close()
+        return Answered(requests, now - start)
+
+    def _run_once(self, connection: http.client.HTTPConnection) -> None:
+        target = f"/{self.kind}?{self.count}"
+        if self.response_bytes:
+            connection.request("GET", target)
+        else:
+            connection.request("POST", target, body=_Zeros(self.count), headers=_length(self.count))
+        response = connection.getresponse()
+        if response.status != 200:
+            raise BenchmarkError(f"{self.kind}: status {response.status}")
+        if self.response_bytes:
+            wrong = self.response_bytes - _count_x(response.readinto)
+        else:
+            wrong = self.count - int(response.read())
+        if wrong:
+            raise BenchmarkError(f"{self.kind}: {wrong} bytes are missing or wrong")
 
 
-def _variables() -> dict[str, str]:
-    """The variables that nginx.conf makes of the request."""
-    path, _, query = TARGET.partition("?")
-    variables = {
-        "QUERY_STRING": query,
-        "REQUEST_METHOD": "GET",
-        "CONTENT_TYPE": "",
-        "CONTENT_LENGTH": "",
-        "REQUEST_URI": TARGET,
-        "DOCUMENT_URI": path,
-        "DOCUMENT_ROOT": "/usr/share/nginx/html",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "REQUEST_SCHEME": "http",
-        "GATEWAY_INTERFACE": "CGI/1.1",
-        "SERVER_SOFTWARE": "nginx/1.22.1",
-        "REMOTE_ADDR": "127.0.0.1",
-        "REMOTE_PORT": "54321",
-        "REMOTE_USER": "",
-        "SERVER_ADDR": "127.0.0.1",
-        "SERVER_PORT": "80",
-        "SERVER_NAME": "",
-        "REDIRECT_STATUS": "200",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": path,
-    }
-    for name, value in HEADERS.items():
-        variables["HTTP_" + name.upper().replace("-", "_")] = value
-    return variables
+class _Zeros:
+    """A file of so many zero bytes, for http.client."""
+
+    def __init__(self, size: int) -> None:
+        self._left = size
+        self._piece = bytes(_BUFFER_BYTES)
+
+    def read(self, size: int = -1) -> bytes:
+        piece = self._piece[: min(self._left, _BUFFER_BYTES)]
+        self._left -= len(piece)
+        return piece
+
+
+def _length(size: int) -> dict[str, str]:
+    return {"Content-Length": str(size), "Content-Type": "application/octet-stream"}
+
+
+def _count_x(read_into: Callable[[memoryview], int]) -> int:
+    """How many of the bytes are x; one that is not counts against them."""
+    buffer = bytearray(_BUFFER_BYTES)
+    view = memoryview(buffer)
+    found = 0
+    while size := read_into(view):
+        right = buffer.count(b"x", 0, size)
+        found += 2 * right - size
+    return found

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import struct
 import subprocess
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+HERE = Path(__file__).resolve().parent
 READY_SECONDS = 15.0
 _POLL_SECONDS = 0.01
 _STOP_SECONDS = 3.0
@@ -28,8 +30,12 @@ def running(
     log: Path,
     directory: Path,
     stop_signal: int = signal.SIGTERM,
+    variables: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
-    """Run ``command`` in ``directory``; what it prints goes to ``log``; it is ended on leaving."""
+    """Run ``command`` in ``directory``; what it prints goes to ``log``; it is ended on leaving.
+
+    ``variables`` are added to its environment.
+    """
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -37,6 +43,7 @@ def running(
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
+            env={**os.environ, **(variables or {})},
             start_new_session=True,  # a group of its own, so that its children end with it
         )
     try:
@@ -83,6 +90,30 @@ def free_ports(count: int) -> list[int]:
         for each in sockets:
             each.bind(("127.0.0.1", 0))
         return [int(each.getsockname()[1]) for each in sockets]
+
+
+def compile_c(name: str, directory: Path) -> Path:
+    """Compile one of the C programs beside this file into ``directory``."""
+    compiler = shutil.which(os.environ.get("CC") or "cc")
+    if compiler is None:
+        raise BenchmarkError("no C compiler")
+    program = directory / name
+    command = [compiler, "-O2", "-o", str(program), str(HERE / f"{name}.c")]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise BenchmarkError(result.stderr.strip().splitlines()[-1])
+    return program
+
+
+def connect_unix(path: Path) -> socket.socket:
+    """A connection to the Unix socket ``path``."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        connection.connect(str(path))
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def listener(path: Path) -> int:

@@ -1,130 +1,71 @@
-"""Samples in, table out."""
+"""Samples in; the main table, the chart and the page that is written out."""
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import platform
 import statistics
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-from benchmarks.load import Answered
-
-# What the first complete version has to reach: 25 µs where flup needs 150 µs.
-TARGET_RATIO = 25 / 150
+from benchmarks import chart
+from benchmarks.measure import Row, Sample
+from benchmarks.tables import Section, ratio
 
 # What else may run without spoiling the figures. With a core less the threads of flup no longer get
 # in each other's way, and it seems to cost half.
 QUIET_CORES = 0.1
 
-
-@dataclasses.dataclass(frozen=True)
-class Sample:
-    """One row in one round."""
-
-    answered: Answered
-    cpu_seconds: float  # of the server
-    foreign: float  # cores that were busy with what is not of the benchmark
-
-    @property
-    def rate(self) -> float:
-        """Requests per second."""
-        return self.answered.requests / self.answered.seconds
-
-    @property
-    def cost(self) -> float:
-        """CPU microseconds per request."""
-        return self.cpu_seconds / self.answered.requests * 1e6
+_PROTOCOLS = {"fcgi": "FastCGI", "uwsgi": "uwsgi", "scgi": "SCGI", "http": "HTTP"}
 
 
-@dataclasses.dataclass
-class Row:
-    """One server under one load, and a sample for each round."""
-
-    server: str
-    family: str
-    load: str
-    samples: list[Sample] = dataclasses.field(default_factory=list)
-    failure: str = ""
-
-    @property
-    def name(self) -> str:
-        """What ``--only`` is compared with."""
-        return f"{self.server}, {self.load}"
-
-    @property
-    def cost(self) -> float | None:
-        """The median of the CPU microseconds per request; None without a sample."""
-        if self.failure or not self.samples:
-            return None
-        return statistics.median(sample.cost for sample in self.samples)
-
-
-def table(rows: Sequence[Row]) -> list[str]:
-    """The rows as a Markdown table that reads well as plain text."""
-    titles = ["connection", "server", "CPU µs/request", "lowest-highest", "requests/s"]
-    lines = [[*titles, "/ flup", "/ floor"]]
+def main_section(rows: Sequence[Row]) -> Section:
+    """CPU per request of every row, and its ratios."""
+    header = ["protocol", "connection", "server", "CPU µs/request", "lowest-highest", "requests/s"]
+    section = Section("CPU per request", [*header, "/ uWSGI", "/ floor"], left=3)
+    costs = {row.name: row.cost for row in rows if row.cost}
+    section.figures = costs
     for row in rows:
-        cells = [row.load, row.server]
+        cells = [_PROTOCOLS[row.peer.protocol], row.connection, row.peer.title]
         if row.cost is None:
-            lines.append([*cells, "failed" if row.failure else "-", "", "", "", ""])
+            section.rows.append([*cells, "-"])
+            section.notes.append(f"{row.name}: {row.problem}")
             continue
-        costs = [sample.cost for sample in row.samples]
+        each = [sample.cost for sample in row.samples]
         rate = statistics.median(sample.rate for sample in row.samples)
-        lines.append(
-            [
-                *cells,
-                f"{row.cost:.1f}",
-                f"{min(costs):.1f}-{max(costs):.1f}",
-                f"{rate:,.0f}",
-                *(_format_ratio(ratio(row, rows, family)) for family in ("flup", "floor")),
-            ]
-        )
-    widths = [max(len(line[column]) for line in lines) for column in range(len(lines[0]))]
-    texts = []
-    for line in lines:
-        cells = [
-            cell.ljust(width) if column < 2 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(line, widths, strict=True))
-        ]
-        texts.append(f"| {' | '.join(cells)} |")
-    rule = [
-        "-" * (width + 2) if column < 2 else "-" * (width + 1) + ":"
-        for column, width in enumerate(widths)
-    ]
-    return [texts[0], f"|{'|'.join(rule)}|", *texts[1:]]
+        figures = [f"{row.cost:.1f}", f"{min(each):.1f}-{max(each):.1f}", f"{rate:,.0f}"]
+        uwsgi = costs.get(f"uWSGI {row.peer.protocol} new")
+        floor = costs.get(f"floor fcgi {row.connection}")
+        section.rows.append([*cells, *figures, ratio(row.cost, uwsgi), ratio(row.cost, floor)])
+        if row.problem:
+            section.notes.append(f"{row.name}, not in every round: {row.problem}")
+    samples = [sample for row in rows for sample in row.samples]
+    for build in ("compiled", "pure"):
+        section.notes += _features(build, costs)
+    section.notes += [quietness([sample.foreign for sample in samples]), *_sources(samples)]
+    return section
 
 
-def ratio(row: Row, rows: Sequence[Row], family: str) -> float | None:
-    """CPU per request of ``row`` to the row of ``family`` under the same load."""
-    for other in rows:
-        if other.family == family and other.load == row.load and other.cost and row.cost:
-            return row.cost / other.cost
-    return None
-
-
-def _format_ratio(value: float | None) -> str:
-    return "" if value is None else f"{value:.2f}" if value < 10 else f"{value:.0f}"
-
-
-def bound(rows: Sequence[Row]) -> list[str]:
-    """The figure to watch, and whether it is where it should be; never an error."""
+def _features(build: str, costs: Mapping[str, float]) -> list[str]:
+    """What the supervisor and its scoreboard, which are on by default, and an access log cost."""
+    usual = costs.get(f"{build} fcgi kept")
     lines = []
-    for row in rows:
-        value = ratio(row, rows, "flup")
-        if row.family == "gateways" and row.load == "kept" and value is not None:
-            verdict = "within" if value <= TARGET_RATIO else "above"
-            lines.append(
-                f"{row.server}, kept / flup, kept: {value:.3f}, "
-                f"{verdict} the bound of {TARGET_RATIO:.3f} (25/150)"
-            )
+    for kind, what in (("alone", "a supervisor and a scoreboard"), ("logged", "an access log")):
+        other = costs.get(f"{build}-{kind} fcgi kept")
+        if usual and other:
+            cost = usual - other if kind == "alone" else other - usual
+            lines.append(f"{build}: {what}: {cost:+.1f} µs per request")
     return lines
 
 
-def quiet(rows: Sequence[Row]) -> str:
-    """``quietness`` of all samples."""
-    return quietness([sample.foreign for row in rows for sample in row.samples])
+def main_chart(rows: Sequence[Row]) -> str:
+    """The same as bars, a group for each protocol and connection."""
+    groups: dict[str, list[tuple[str, float, bool]]] = {}
+    for row in rows:
+        if row.cost is not None:
+            heading = f"{_PROTOCOLS[row.peer.protocol]}, {row.connection} connection"
+            ours = row.peer.title.startswith("gateways")
+            groups.setdefault(heading, []).append((row.peer.title, row.cost, ours))
+    title = "CPU of the server per request, microseconds (less is better)"
+    return chart.bars(title, "µs", list(groups.items()))
 
 
 def quietness(foreign: Sequence[float]) -> str:
@@ -136,42 +77,28 @@ def quietness(foreign: Sequence[float]) -> str:
     return f"other programs used {used:.2f} of {os.cpu_count()} cores meanwhile{advice}"
 
 
-def failures(rows: Sequence[Row]) -> list[str]:
-    """A line for each row that failed."""
-    return [f"{row.name}: {row.failure}" for row in rows if row.failure]
+def _sources(samples: Sequence[Sample]) -> list[str]:
+    """How far the ticks of /proc/PID/stat are from the CPU clocks, over all that was measured."""
+    clocks = sum(sample.cpu_seconds for sample in samples)
+    if not clocks:
+        return []
+    off = sum(sample.tick_seconds for sample in samples) / clocks - 1
+    return [f"utime and stime of /proc/PID/stat differ from the CPU clocks by {off:+.1%}"]
 
 
-def machine() -> str:
-    """Processor, kernel and distribution."""
-    model = platform.machine()
-    for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
-        if line.startswith("model name"):
-            model = line.partition(":")[2].strip()
-            break
-    try:
-        system = platform.freedesktop_os_release()["PRETTY_NAME"]
-    except (OSError, KeyError):
-        system = platform.system()
-    return f"{model}, {os.cpu_count()} cores; {system}, Linux {platform.release()}"
-
-
-def document(rows: Sequence[Row], versions: Sequence[str], settings: str) -> str:
+def document(command: str, sections: Sequence[Section], where: Sequence[str], picture: str) -> str:
     """The page that is written into results/."""
     parts = [
-        "# The latest run of `python benchmarks/bench.py`",
+        f"# The latest run of `{command}`",
         "",
-        "CPU time of the server alone, user and system, divided by the requests that it answered. "
-        "Medians over the rounds. What the columns mean is in [the README](../README.md).",
+        "CPU time of the server alone, user and system, divided by what it did. Medians over the "
+        "rounds. What the columns mean is in [the README](../README.md).",
         "",
-        *table(rows),
-        "",
-        *(f"- {line}" for line in [*bound(rows), quiet(rows)]),
-        "",
+        *([f"![CPU per request]({picture})", ""] if picture else []),
+        *(line for section in sections for line in section.lines()),
         "## Where and with what",
         "",
-        f"- {settings}",
-        f"- {machine()}",
-        *(f"- {line}" for line in versions),
+        *(f"- {line}" for line in where),
         "",
     ]
     return "\n".join(parts)

@@ -1,0 +1,1 @@
+"""What the servers load; on their sys.path without the rest of the repository."""
