@@ -39,6 +39,7 @@ bench-quick: .venv/test .venv-bench .venv-pure servers
 # As users install it: the finder of an editable installation would count at every start.
 .venv-pure: setup.cfg pyproject.toml $(shell find gateways -name '*.py')
 	$(PYTHON) -m venv $@
+	@rm -rf build # setuptools would install what lies there, however old
 	@GATEWAYS_PURE=1 $@/bin/python -m pip install --quiet --force-reinstall '.[http]'
 	@touch $@
 

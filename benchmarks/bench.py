@@ -46,7 +46,7 @@ def main() -> int:
     options = _parse_arguments()
     signal.signal(signal.SIGTERM, _leave)
     start = time.monotonic()
-    found, remarks = _find_builds(options.gateways)
+    found, remarks = builds.find_builds(options.gateways)
     with tempfile.TemporaryDirectory(prefix="gateways-bench-") as name:
         directory = Path(name)
         directory.chmod(0o755)  # the worker of nginx runs as another user
@@ -137,22 +137,6 @@ def _at_least_one(text: str) -> int:
 def _leave(number: int, frame: FrameType | None) -> None:
     """End as on Ctrl-C, so that what was started is ended and removed."""
     raise SystemExit(128 + number)
-
-
-def _find_builds(given: Sequence[Path] | None) -> tuple[list[builds.Build], list[str]]:
-    """What to measure, and a remark for each that cannot be."""
-    found: dict[str, builds.Build] = {}
-    remarks = []
-    for environment in given or [ROOT / ".venv-compiled", ROOT / ".venv-pure"]:
-        try:
-            build = builds.find_build(environment)
-        except BenchmarkError as error:
-            remarks.append(f"no gateways of {environment.name}: {error}")
-            continue
-        if build.kind in found:
-            remarks.append(f"{environment.name} is {build.kind} as well, and left out")
-        found.setdefault(build.kind, build)
-    return [found[kind] for kind in ("compiled", "pure") if kind in found], remarks
 
 
 def _is_wanted(row: Row, only: Sequence[str]) -> bool:

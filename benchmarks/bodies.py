@@ -18,7 +18,7 @@ _CHUNKS = 10_000
 _SECONDS = 0.5  # of repetitions, in each round
 _UPLOAD = (MEGABYTE, 100 * MEGABYTE)
 
-_TRANSFERS = {
+TRANSFERS = {
     "whole-1": ("download 1 MB, one piece", Transfer("whole", MEGABYTE, MEGABYTE)),
     "pieces-100": ("download 100 MB, pieces of 64 KiB", Transfer("pieces", FILE_BYTES, FILE_BYTES)),
     "file-100": ("download 100 MB, wsgi.file_wrapper", Transfer("file", FILE_BYTES, FILE_BYTES)),
@@ -53,11 +53,11 @@ def measure(
     peers = [gateways(build, each) for build in builds for each in ("fcgi", "uwsgi", "http")]
     peers += [others.uwsgi(each) for each in ("fcgi", "uwsgi", "http")]
     peers += [others.gunicorn("http"), others.waitress(), others.granian(), others.flup()]
-    rows = [_BodyRow(peer, _connection(peer), kind=kind) for kind in _TRANSFERS for peer in peers]
+    rows = [_BodyRow(peer, _connection(peer), kind=kind) for kind in TRANSFERS for peer in peers]
 
     def take(row: Row) -> Sample:
         assert isinstance(row, _BodyRow)
-        transfer, url = _TRANSFERS[row.kind][1], stage.url(row.peer, row.connection)
+        transfer, url = TRANSFERS[row.kind][1], stage.url(row.peer, row.connection)
         with serving(row.peer, stage, row.connection, app="bodies") as pid:
             transfer.run(url, 0)  # warm
             return sample(pid, lambda: transfer.run(url, _SECONDS))
@@ -67,7 +67,7 @@ def measure(
     section = Section("Bodies", header, left=3)
     section.figures = {row.name: row.cost for row in rows if row.cost}
     for row in rows:
-        cells = [_TRANSFERS[row.kind][0], row.peer.title, row.peer.protocol]
+        cells = [TRANSFERS[row.kind][0], row.peer.title, row.peer.protocol]
         if row.cost is None:
             section.rows.append([*cells, "-"])
             section.notes.append(f"{row.name}: {row.problem}")
@@ -79,7 +79,7 @@ def measure(
 
 def _figures(row: _BodyRow) -> tuple[str, str]:
     microseconds = statistics.median(each.cost for each in row.samples)
-    count = _TRANSFERS[row.kind][1].count
+    count = TRANSFERS[row.kind][1].count
     if row.kind == "chunks":
         return "", f"{microseconds / count:.2f}"
     return f"{count / microseconds / 1000:.2f}", ""

@@ -7,10 +7,12 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
 from benchmarks.processes import BenchmarkError
 
+_ROOT = Path(__file__).resolve().parent.parent
 _FLAGS = (
     "import sysconfig\n"
     "print(sysconfig.get_config_var('CONFIG_ARGS'), sysconfig.get_config_var('PY_CFLAGS'))"
@@ -38,6 +40,22 @@ def find_build(environment: Path) -> Build:
     if not version.startswith("gateways "):
         raise BenchmarkError(f"{program} cannot be run: {version or 'no such file'}")
     return Build(program, "pure" if "pure Python" in version else "compiled", version)
+
+
+def find_builds(given: Sequence[Path] | None) -> tuple[list[Build], list[str]]:
+    """What to measure, and a remark for each that cannot be."""
+    found: dict[str, Build] = {}
+    remarks = []
+    for environment in given or [_ROOT / ".venv-compiled", _ROOT / ".venv-pure"]:
+        try:
+            build = find_build(environment)
+        except BenchmarkError as error:
+            remarks.append(f"no gateways of {environment.name}: {error}")
+            continue
+        if build.kind in found:
+            remarks.append(f"{environment.name} is {build.kind} as well, and left out")
+        found.setdefault(build.kind, build)
+    return [found[kind] for kind in ("compiled", "pure") if kind in found], remarks
 
 
 def describe_python(python: Path) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 _TICK_SECONDS = 1 / os.sysconf("SC_CLK_TCK")
@@ -18,7 +19,7 @@ _CPUCLOCK_SCHED = 2  # linux/posix-timers.h: the precise clock, of the whole thr
 
 def tree_seconds(pid: int) -> float:
     """User and system time so far of ``pid``, its living descendants and all they waited for."""
-    return sum(_process_seconds(each) for each in process_tree(pid))
+    return sum(seconds_by_process(pid).values())
 
 
 def tree_ticks(pid: int) -> float:
@@ -38,9 +39,18 @@ def resident_bytes(pid: int) -> int:
     return int(pages) * os.sysconf("SC_PAGE_SIZE")
 
 
-def busiest(pid: int) -> int:
-    """The process below ``pid``, itself included, that has used most: the one that serves."""
-    return max(process_tree(pid), key=_process_seconds)
+def seconds_by_process(pid: int) -> dict[int, float]:
+    """``tree_seconds``, apart for each process."""
+    return {each: _process_seconds(each) for each in process_tree(pid)}
+
+
+def busiest(pid: int, since: Mapping[int, float]) -> int:
+    """The process below ``pid``, itself included, that has used most ``since``: the worker.
+
+    Not the most of all: that may well be what was used for starting, by a supervisor.
+    """
+    now = seconds_by_process(pid)
+    return max(now, key=lambda each: now[each] - since.get(each, 0.0))
 
 
 def machine_seconds() -> float:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from benchmarks.builds import Build
-from benchmarks.cpu import busiest, resident_bytes, tree_bytes, tree_seconds
+from benchmarks.cpu import busiest, resident_bytes, seconds_by_process, tree_bytes
 from benchmarks.load import run_wrk
 from benchmarks.measure import Stage, serving
 from benchmarks.peers import Others, Peer, gateways
@@ -60,9 +60,9 @@ def _measure(peer: Peer, stage: Stage) -> tuple[float, ...]:
     connection = "kept" if peer.protocol == "http" else "new"
     began = time.monotonic()
     with serving(peer, stage, connection) as pid:
-        start, start_cpu = time.monotonic() - began, tree_seconds(pid)
-        done = 0
+        start, before = time.monotonic() - began, seconds_by_process(pid)
+        start_cpu, done = sum(before.values()), 0
         while done < _REQUESTS:
             done += run_wrk(stage.url(peer, connection), 1, stage.connections).requests
-        worker = resident_bytes(busiest(pid)) / _MIB
+        worker = resident_bytes(busiest(pid, before)) / _MIB
         return worker, tree_bytes(pid) / _MIB, start * 1000, start_cpu * 1000

@@ -7,8 +7,9 @@ import dataclasses
 import os
 import signal
 import statistics
+import subprocess
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.cpu import machine_seconds, tree_seconds, tree_ticks
@@ -19,6 +20,7 @@ from benchmarks.processes import READY_SECONDS, BenchmarkError, running, tail
 _WARM_UP_REQUESTS = 300
 _SETTLE_SECONDS = 0.02
 _POLL_SECONDS = 0.002
+_UNDER_SECONDS = 60.0  # valgrind makes everything fifty times slower
 
 
 @dataclasses.dataclass(frozen=True)
@@ -76,37 +78,46 @@ class Row:
 
 
 @contextlib.contextmanager
-def serving(peer: Peer, stage: Stage, connection: str, app: str = "trivial") -> Iterator[int]:
-    """Run ``peer``; gives its process id once an answer came through nginx."""
+def serving(
+    peer: Peer, stage: Stage, connection: str, app: str = "trivial", under: Sequence[str] = ()
+) -> Iterator[int]:
+    """Run ``peer``; gives its process id once an answer came through nginx.
+
+    ``under`` is a program, with its arguments, that runs the server; it gets time to write.
+    """
     if peer.problem:
         raise BenchmarkError(peer.problem)
     stage.backend.unlink(missing_ok=True)
     log = stage.backend.with_suffix(".log")
     with running(
-        peer.command(stage.backend, app),
+        [*under, *peer.command(stage.backend, app)],
         log=log,
         directory=SERVED,
         # None of them has anything to finish, and some look for their signal once a second.
-        stop_signal=signal.SIGKILL,
+        stop_signal=signal.SIGTERM if under else signal.SIGKILL,
+        stop_seconds=_UNDER_SECONDS,
         variables={"BENCHMARK_FILE": str(stage.file)},
     ) as process:
-        _wait_for_answer(stage.url(peer, connection), app, process.poll, log)
+        seconds = _UNDER_SECONDS if under else READY_SECONDS
+        _wait_for_answer(stage.url(peer, connection), app, seconds, process, log)
         yield process.pid
         if process.poll() is not None:
             raise BenchmarkError(f"ended by itself with {process.returncode}: {tail(log, 1)}")
 
 
-def _wait_for_answer(url: str, app: str, poll: Callable[[], int | None], log: Path) -> None:
+def _wait_for_answer(
+    url: str, app: str, seconds: float, process: subprocess.Popen[bytes], log: Path
+) -> None:
     """A 200 with which the application was loaded; until then nginx answers 502."""
     target = "/" if app == "trivial" else "/whole?1"
-    deadline = time.monotonic() + READY_SECONDS
+    deadline = time.monotonic() + seconds
     with contextlib.closing(connection_to(url)) as connection:
         while True:
             try:
                 ask(connection, target)
                 return
             except BenchmarkError as error:
-                if poll() is not None:
+                if process.poll() is not None:
                     raise BenchmarkError(f"ended at its start: {tail(log, 1)}") from None
                 if time.monotonic() > deadline:
                     raise BenchmarkError(f"cannot be reached ({error}): {tail(log, 1)}") from None

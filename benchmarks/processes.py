@@ -30,11 +30,12 @@ def running(
     log: Path,
     directory: Path,
     stop_signal: int = signal.SIGTERM,
+    stop_seconds: float = _STOP_SECONDS,
     variables: Mapping[str, str] | None = None,
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run ``command`` in ``directory``; what it prints goes to ``log``; it is ended on leaving.
 
-    ``variables`` are added to its environment.
+    ``variables`` are added to its environment. ``stop_seconds`` after ``stop_signal`` it is killed.
     """
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -49,15 +50,15 @@ def running(
     try:
         yield process
     finally:
-        _end(process, stop_signal)
+        _end(process, stop_signal, stop_seconds)
 
 
-def _end(process: subprocess.Popen[bytes], stop_signal: int) -> None:
+def _end(process: subprocess.Popen[bytes], stop_signal: int, seconds: float) -> None:
     """Ask, wait, and then end whatever is left of the group that we started."""
     with contextlib.suppress(ProcessLookupError):
         process.send_signal(stop_signal)
     try:
-        process.wait(_STOP_SECONDS)
+        process.wait(seconds)
     except subprocess.TimeoutExpired:
         pass
     finally:
