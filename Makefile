@@ -23,7 +23,9 @@ lint: .venv/test
 
 bench: .venv/test .venv-bench .venv-pure servers
 	$(BIN)/python benchmarks/bench.py --output benchmarks/results
-	$(BIN)/python benchmarks/cgi_bench.py
+	@for build in .venv-pure .venv-compiled; do \
+	    [ ! -e $$build ] || $(BIN)/python benchmarks/cgi_bench.py --gateways $$build; \
+	done
 
 bench-quick: .venv/test .venv-bench .venv-pure servers
 	$(BIN)/python benchmarks/bench.py --quick

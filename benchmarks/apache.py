@@ -34,10 +34,7 @@ from benchmarks.processes import (
 
 _CONTRIB = Path(__file__).resolve().parent.parent / "contrib" / "apache"
 _MOD_FCGID = Path("/usr/lib/apache2/modules/mod_fcgid.so")  # apache.conf loads it
-_PACKAGES = (
-    "gateways",
-    *("flask", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "blinker", "click"),
-)
+_PACKAGES = ("flask", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "blinker", "click")
 _ATTEMPTS = 3
 _POLL_SECONDS = 0.002
 _ANSWER_SECONDS = 30.0
@@ -93,12 +90,14 @@ def program() -> str:
     return found
 
 
-def copy_packages(where: Path) -> str:
+def copy_packages(where: Path, gateways: Path) -> str:
     """Copy what the scripts import to where the web server's user can read it.
 
-    The result is a Python that this user may run and that can import it all.
+    ``gateways`` is the directory of the package to measure. The result is a Python that this user
+    may run and that can import it all.
     """
     where.mkdir()
+    shutil.copytree(gateways, where / "gateways")
     for package in _PACKAGES:
         spec = importlib.util.find_spec(package)
         if spec is None or spec.submodule_search_locations is None:

@@ -32,6 +32,11 @@ class Build:
         """The interpreter beside it."""
         return self.program.with_name("python")
 
+    def packages(self) -> Path:
+        """The directory that holds its ``gateways``, for scripts of another interpreter."""
+        found = first_line([str(self.python), "-c", "import gateways; print(*gateways.__path__)"])
+        return Path(found).parent
+
 
 def find_build(environment: Path) -> Build:
     """The installation in a virtual environment, which says itself what it is."""

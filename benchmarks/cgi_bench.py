@@ -29,7 +29,7 @@ from benchmarks import apache, builds, cgi_direct, report  # noqa: E402  # after
 from benchmarks.cpu import machine_seconds, tree_seconds  # noqa: E402
 from benchmarks.processes import BenchmarkError, compile_c, end_listener, listener  # noqa: E402
 
-RESULTS = ROOT / "benchmarks" / "results" / "cgi.md"
+RESULTS = ROOT / "benchmarks" / "results"
 TARGET_RATIO = 1 / 5  # PersistentCGI to wsgiref's CGIHandler, with Flask, behind Apache
 
 # Behind Apache: the names of the rows, and their keys in cgi_direct.
@@ -94,35 +94,22 @@ class ApacheRow:
 
 
 def main() -> int:
-    """Measure, print the tables, write the results; 1 if an answer was wrong."""
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--requests", type=int, default=30, help="samples of each row (30)")
-    parser.add_argument(
-        "--rounds",
-        type=int,
-        default=6,
-        help=f"behind Apache, of {_REQUESTS_IN_A_ROUND} requests for each row (6)",
-    )
-    options = parser.parse_args()
+    """Measure, print the tables, write the results; what cannot be measured is said."""
+    options = _parse_arguments()
     signal.signal(signal.SIGTERM, _leave)
     start = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="gateways-cgi-") as name:
         folder = Path(name)
         folder.chmod(0o755)  # Apache runs as another user
         try:
-            program, timed = apache.program(), compile_c("timed", folder)
-        except BenchmarkError as error:
-            program, missing = "", f"no rows behind Apache: {error}"
-        try:
-            direct = cgi_direct.measure(folder, options.requests)
+            build = builds.find_build(options.gateways)
+            direct = cgi_direct.measure(folder, build.packages(), options.requests)
             print("\n".join(cgi_direct.lines(direct)))
-            if not program:
-                print(missing)
-                return 0
-            rows, python = _measure_behind_apache(folder, timed, options.rounds)
+            program, timed = apache.program(), compile_c("timed", folder)
+            rows, python = _measure_behind_apache(folder, build, timed, options.rounds)
         except BenchmarkError as error:
-            print(error, file=sys.stderr)
-            return 1
+            print(f"no results of CGI: {error}")
+            return 0
     behind = _apache_lines(rows)
     print("\n".join(["", *behind]))
     print(f"{time.monotonic() - start:.0f} s in all")
@@ -131,10 +118,32 @@ def main() -> int:
         f"{options.rounds} rounds in turns of {_REQUESTS_IN_A_ROUND} requests for each row, one "
         f"after the other, after {_WARM_UP_REQUESTS} to warm up"
     )
-    text = _document(cgi_direct.lines(direct), behind, [settings, *_versions(program, python)])
-    RESULTS.write_text(text, encoding="utf-8")
-    print(f"written to {RESULTS.relative_to(ROOT)}")
+    where = [settings, *_versions(build, program, python)]
+    text = _document(cgi_direct.lines(direct), behind, where)
+    results = RESULTS / ("cgi.md" if build.kind == "pure" else f"cgi-{build.kind}.md")
+    RESULTS.mkdir(exist_ok=True)
+    results.write_text(text, encoding="utf-8")
+    print(f"written to {results.relative_to(ROOT)}")
     return 0
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--requests", type=int, default=30, help="samples of each row (30)")
+    parser.add_argument(
+        "--rounds",
+        type=int,
+        default=6,
+        help=f"behind Apache, of {_REQUESTS_IN_A_ROUND} requests for each row (6)",
+    )
+    parser.add_argument(
+        "--gateways",
+        type=Path,
+        default=ROOT / ".venv-pure",
+        metavar="VENV",
+        help="virtual environment with the gateways to measure (.venv-pure)",
+    )
+    return parser.parse_args()
 
 
 def _leave(number: int, frame: FrameType | None) -> None:
@@ -142,10 +151,12 @@ def _leave(number: int, frame: FrameType | None) -> None:
     raise SystemExit(128 + number)
 
 
-def _measure_behind_apache(folder: Path, timed: Path, rounds: int) -> tuple[list[ApacheRow], str]:
+def _measure_behind_apache(
+    folder: Path, build: builds.Build, timed: Path, rounds: int
+) -> tuple[list[ApacheRow], str]:
     """The rows, and the Python of the scripts."""
     packages = folder / "packages"
-    python = apache.copy_packages(packages)
+    python = apache.copy_packages(packages, build.packages() / "gateways")
     (packages / "flaskapp.py").write_text(_FLASK_WITH_NAMES)
     with contextlib.ExitStack() as stack:
         rows = []
@@ -230,12 +241,12 @@ def _apache_lines(rows: Sequence[ApacheRow]) -> list[str]:
     return lines
 
 
-def _versions(program: str, python: str) -> list[str]:
+def _versions(build: builds.Build, program: str, python: str) -> list[str]:
     of_the_system = ", of the distribution" if python == "/usr/bin/python3" else ""
     server = builds.first_line([program, "-v"]).removeprefix("Server version: ")
     return [
         builds.describe_machine(),
-        builds.find_build(Path(sys.prefix)).version,
+        build.version,
         f"Flask {importlib.metadata.version('flask')}",
         f"{server}, mpm_event, mod_cgid, contrib/apache/cgid.conf",
         f"behind Apache: {builds.first_line([python, '--version'])}{of_the_system}",

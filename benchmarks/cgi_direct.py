@@ -20,8 +20,6 @@ from pathlib import Path
 from benchmarks.cpu import tree_seconds
 from benchmarks.processes import end_listener, listener
 
-ROOT = Path(__file__).resolve().parent.parent
-
 _FLASK = """\
 from flask import Flask
 app = Flask(__name__)
@@ -71,10 +69,13 @@ class Row:
         return statistics.median(self.samples) * 1000
 
 
-def measure(folder: Path, requests: int) -> list[Row]:
-    """Every row, with so many samples; what the scripts are made of is put into ``folder``."""
+def measure(folder: Path, packages: Path, requests: int) -> list[Row]:
+    """Every row, with so many samples; what the scripts are made of is put into ``folder``.
+
+    ``packages`` holds the gateways that they import.
+    """
     rows = _rows(folder)
-    environ = _environ()
+    environ = _environ(packages)
     try:
         for row in rows:
             _sample(row, folder, environ, 0)  # compiles, and starts the server
@@ -110,9 +111,9 @@ def _slug(name: str) -> str:
     return "".join(character if character.isalnum() else "-" for character in name)
 
 
-def _environ() -> dict[str, str]:
+def _environ(packages: Path) -> dict[str, str]:
     site_packages = [entry for entry in sys.path if entry.endswith("site-packages")]
-    path = os.pathsep.join([str(ROOT), *site_packages])
+    path = os.pathsep.join([str(packages), *site_packages])
     return {**_ENVIRON, "PATH": os.environ["PATH"], "PYTHONPATH": path}
 
 
