@@ -190,7 +190,9 @@ class Config:
 
     log_level: str = _option("info", "debug, info, warning, error or critical.", metavar="LEVEL")
     error_log: str = _option(
-        "", "File for the log, instead of standard error. SIGUSR1 opens it anew.", metavar="FILE"
+        "",
+        "File for the log, instead of standard error (also -). SIGUSR1 opens it anew.",
+        metavar="FILE",
     )
     access_log: str = _option(
         "", "File for a line per request; - is standard output. Without it: none.", metavar="FILE"

@@ -44,9 +44,12 @@ def status(context: click.Context, pidfile: str, as_json: bool) -> None:
         return
     listening = ", ".join(answer["listening"])
     click.echo(
-        f"{answer['application']} on {listening}; supervisor {answer['pid']}, "
-        f"generation {answer['generation']}\n"
+        f"{answer['application']} on {listening}; gateways {answer['version']}, "
+        f"supervisor {answer['pid']}, generation {answer['generation']}\n"
     )
+    if not answer["workers"]:
+        click.echo("no worker runs; one is started when somebody asks")
+        return
     for line in _table(answer["workers"]):
         click.echo(line)
 

@@ -306,4 +306,4 @@ def _try(field: Field, spec: str) -> None:
 
 
 def _refuse(why: str) -> ConfigError:
-    return ConfigError(f"access_format: {why}")
+    return ConfigError(f"--access-format: {why}")

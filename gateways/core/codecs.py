@@ -115,15 +115,16 @@ class _Date:
     """The Date field of HTTP (RFC 9110, section 5.6.7), formatted once a second."""
 
     def __init__(self) -> None:
+        from email.utils import formatdate  # now: a worker in a chroot would not find it later
+
+        self._format = formatdate
         self._second = 0
         self._text = ""
 
     def now(self) -> str:
         second = int(time.time())
         if second != self._second:
-            from email.utils import formatdate
-
-            self._text = formatdate(second, usegmt=True)
+            self._text = self._format(second, usegmt=True)
             self._second = second
         return self._text
 

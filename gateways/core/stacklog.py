@@ -14,5 +14,13 @@ def log_with_lines(
     """
     if logger.isEnabledFor(level):
         # stack_info=True would be the stack of the thread that logs.
-        record = logger.makeRecord(logger.name, level, "", 0, message, args, None, sinfo=lines)
+        record = logger.makeRecord(
+            logger.name, level, "", 0, message, args, None, sinfo=lines or None
+        )
         logger.handle(record)
+
+
+def log_text(logger: logging.Logger, level: int, text: str) -> None:
+    """Log a text of several lines: the first is the message, the others stand below it."""
+    first, _, rest = text.partition("\n")
+    log_with_lines(logger, level, "%s", first, lines=rest.strip("\n"))

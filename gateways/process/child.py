@@ -149,6 +149,7 @@ class Child:
                 self._take(message)
             while not (server.stopped() or self._leaving == words.QUIT):
                 now = time.monotonic()
+                self._spec.board.write_beat(self._row, now)
                 pauses = [server.tick(), report.tick(now), self._consider(retirement, now)]
                 pause = min((pause for pause in pauses if pause is not None), default=None)
                 server.clock.sleep(pause, self._signals.fileno(), *self._open_channel())

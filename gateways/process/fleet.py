@@ -21,6 +21,7 @@ from gateways.process.channel import Channel, Message
 from gateways.process.ends import describe_end
 from gateways.process.forking import fork_member
 from gateways.process.member import Generation, Member, Spec, State, Template, Worker
+from gateways.process.settling import EXIT_LOAD
 
 logger = logging.getLogger("gateways.supervisor")
 
@@ -73,7 +74,8 @@ class Fleet:
     def replace(self, worker: Worker, reason: str) -> None:
         """Start a successor for a worker, which retires when that is ready."""
         if worker.state is State.SERVING and not worker.why:
-            logger.info("%s: %s; its successor is started first", worker, reason)
+            level = logging.ERROR if worker.hangs else logging.INFO
+            logger.log(level, "%s: %s; its successor is started first", worker, reason)
             worker.why = reason
             self.maintain(time.monotonic())
 
@@ -167,7 +169,11 @@ class Fleet:
             worker.idle_since = now
             worker.channel.send(words.SERVE)
         for worker in change.predecessors:
-            self.retire(worker, worker.why or "a new generation serves")
+            if worker.hangs:
+                self.let_leave(worker)
+                self.kill(worker, signal.SIGABRT, worker.why)  # faulthandler shows where
+            else:
+                self.retire(worker, worker.why or "a new generation serves")
         change.done("")
         self._drop_templates()
 
@@ -287,7 +293,8 @@ class Fleet:
         elif member.generation.template is member:
             member.generation.template = None
             if member.state is State.STARTING:
-                self._failed(member, f"1\nthe application could not be preloaded: {how}")
+                text = f"{EXIT_LOAD}\ngateways: error: the application was not preloaded: {how}"
+                self._failed(member, text)
             elif self.generation is member.generation and not self.stopping:
                 logger.error("%s has ended (%s); the next worker brings a new one", member, how)
 
@@ -297,7 +304,8 @@ class Fleet:
             if worker in change.predecessors:
                 change.predecessors.remove(worker)
         if state in (State.STARTING, State.READY):
-            self._failed(worker, f"1\n{worker} ended before it could serve: {how}")
+            text = f"{EXIT_LOAD}\ngateways: error: {worker} ended before it could serve: {how}"
+            self._failed(worker, text)
         elif state is State.SERVING and not self.stopping:
             lived = time.monotonic() - worker.since
             self._failures = 0 if lived > _QUICK_DEATH_SECONDS else self._failures + 1
@@ -309,7 +317,7 @@ class Fleet:
                 how,
                 f"; it was answering {', '.join(running)}" if running else "",
             )
-        elif worker.killed and not self.stopping:
+        elif worker.killed and not (self.stopping or worker.hangs):
             logger.warning("%s was killed: %s", worker, how)
 
     def _delay(self) -> None:

@@ -40,6 +40,8 @@ def _command() -> list[str]:
 def check_program() -> int:
     """In a forked process: become the new program's --check-config. Its status is the answer."""
     unblock_signals()
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)  # its "ok" is of no interest
     os.execv(sys.executable, [*_command(), "--check-config"])  # noqa: S606  # as we were started
 
 

@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from gateways.config import Config
+from gateways.core.stacklog import log_text
 from gateways.errors import ConfigError
 from gateways.process.forking import die_with_parent, fork_member, unblock_signals
 from gateways.wsgi.loading import explain_failure
@@ -53,7 +54,7 @@ def run_hook(hooks: Mapping[str, str], name: str, process: Process) -> None:
     except HookFailed as error:
         if name != "on_exit":
             raise
-        logger.error("%s", error)
+        log_text(logger, logging.ERROR, str(error))
 
 
 def run_supervisor_hook(
@@ -101,7 +102,14 @@ def run_supervisor_hook(
         raise HookFailed(f"{label}: its process {how} before the function returned")
 
 
-def _call(label: str, reference: str, process: Process) -> None:
+def check_hooks(hooks: Mapping[str, str]) -> None:
+    """Find every function, without calling it. Raises HookFailed."""
+    for name, reference in hooks.items():
+        _call(f"{name} = '{reference}'", reference, None)
+
+
+def _call(label: str, reference: str, process: Process | None) -> None:
+    """Find the function and, with a ``process``, call it."""
     module_name, _, path = reference.partition(":")
     try:
         function: object = importlib.import_module(module_name)
@@ -109,7 +117,8 @@ def _call(label: str, reference: str, process: Process) -> None:
             function = getattr(function, part)
         if not callable(function):
             raise TypeError(f"that is no function, but {type(function).__name__}")
-        function(process)
+        if process is not None:
+            function(process)
     except (Exception, SystemExit) as error:
         if error.__traceback__ is not None:
             error.__traceback__ = error.__traceback__.tb_next  # without this frame

@@ -24,7 +24,7 @@ from gateways.process.cpus import available_cpus
 from gateways.process.daemon import Starter, daemonize, detach
 from gateways.process.environment import check_environment
 from gateways.process.handover import take_over
-from gateways.process.hooks import Process, run_hook, run_supervisor_hook
+from gateways.process.hooks import Process, check_hooks, run_hook, run_supervisor_hook
 from gateways.process.loading import check_paths, load
 from gateways.process.logs import capture_output, make_access_log, set_log_owner, set_up_logging
 from gateways.process.member import Plan
@@ -80,10 +80,26 @@ def check(reference: str, config: Config) -> int:
     return 0
 
 
-def _check(reference: str, config: Config) -> None:
+def check_set_up(config: Config) -> None:
+    """Raise ConfigError for what can be known to be wrong before anything is opened."""
     check_environment(config)
+    check_paths(config)
+    make_access_log(config)  # its format
+    if config.reload:
+        require_watchfiles()
+    needs = [name for name in ("preload", "reload", "reload_on_touch") if getattr(config, name)]
+    if needs and config.workers == "0":
+        flag = needs[0].replace("_", "-")
+        raise ConfigError(
+            f"--{flag} needs a supervisor, and --workers 0 is without; give 1 or more"
+        )
+
+
+def _check(reference: str, config: Config) -> None:
+    check_set_up(config)
     privileges = Privileges.from_config(config)
     settle(config, privileges)
+    check_hooks(config.hooks)
     application = load(privileges.inside(reference))
     if config.check:
         failure = find_failure(application, EnvironBuilder(script_name=config.script_name), config)
@@ -108,10 +124,7 @@ class Launcher:
         config = self._config
         set_up_logging(config)
         privileges = Privileges.from_config(config)
-        check_environment(config)
-        check_paths(config)
-        if config.reload:
-            require_watchfiles()
+        check_set_up(config)
         if privileges.uid is not None:
             set_log_owner(privileges.uid)
         self._take_pidfile(before)

@@ -271,6 +271,8 @@ def _writes_to(handler: logging.Handler, fd: int) -> bool:
 def _target(name: str, option: str, default: Target | None) -> Target:
     if name == "-" and option == "--access-log":
         return Target(1, "standard output")
+    if name == "-":
+        return Target(2, "standard error")
     return default if not name and default is not None else _open_file(name, option)
 
 

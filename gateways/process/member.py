@@ -75,6 +75,7 @@ class Worker(Member):
         self.idle_since = now
         self.why = ""  # it leaves
         self.accepts = True  # connections
+        self.hangs = False  # as a whole, so it cannot be asked to leave
 
     @property
     def number(self) -> int:

@@ -9,6 +9,8 @@ from gateways.protocols.base import Headers
 from gateways.wsgi.environ import EnvironBuilder
 from gateways.wsgi.runner import Application, run_application
 
+_SHOWN = 2000  # bytes of an answer
+
 
 def find_failure(application: Application, builder: EnvironBuilder, config: Config) -> str:
     """Ask for ``config.check``; "" if the answer is below 400, else what it was."""
@@ -30,9 +32,10 @@ def find_failure(application: Application, builder: EnvironBuilder, config: Conf
     run_application(application, builder, answer, None, variables, None)
     if answer.status[:1] in ("1", "2", "3") and not answer.aborted:
         return ""
-    what = "an answer that broke off" if answer.aborted else answer.status or "no answer"
-    body = answer.body[:2000].decode("utf-8", "replace")
-    return f"--check {config.check}: {what}\n\n{answer.errors or body}"
+    what = "an answer that broke off" if answer.aborted else answer.status or "nothing"
+    text = f"gateways: error: the application answered --check {config.check} with {what}\n\n"
+    body = answer.body[:_SHOWN].decode("utf-8", "replace")
+    return text + (answer.errors or (f"The answer begins:\n\n{body}" if body else ""))
 
 
 class _Answer:
@@ -50,8 +53,8 @@ class _Answer:
 
     def send_body(self, request: Any, chunk: bytes) -> None:
         """Keep the beginning of the body."""
-        if len(self.body) < 2000:
-            self.body += chunk
+        if len(self.body) < _SHOWN:
+            self.body += chunk[:_SHOWN]
 
     def finish(self, request: Any, chunk: bytes) -> None:
         """Keep the last piece."""

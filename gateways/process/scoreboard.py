@@ -20,6 +20,8 @@ IDLE, BUSY = 0, 1
 _SLOT = struct.Struct("<B7xdQ16s144s48s")  # state, since, requests, method, path, client
 _COUNTERS = struct.Struct("<QdQQQQdQ")  # as in Counters
 _SLOT_BYTES = 256
+_BEAT = struct.Struct("<d")
+_BEAT_AT = 128  # in a row, behind the counters
 _METHOD, _PATH, _CLIENT = 16, 144, 48
 
 
@@ -73,6 +75,15 @@ class Scoreboard:
     def write_counters(self, row: int, counters: Counters) -> None:
         """For the worker's main thread."""
         _COUNTERS.pack_into(self._view, row * self._row_bytes, *counters)
+
+    def write_beat(self, row: int, now: float) -> None:
+        """The worker's main thread still gets its turn."""
+        _BEAT.pack_into(self._view, row * self._row_bytes + _BEAT_AT, now)
+
+    def beat(self, row: int) -> float:
+        """When that was, the last time."""
+        (then,) = _BEAT.unpack_from(self._view, row * self._row_bytes + _BEAT_AT)
+        return float(then)
 
     def slots(self, row: int) -> list[Slot]:
         """What the threads of a worker do."""

@@ -8,6 +8,7 @@ from typing import Any
 
 from gateways.process.fleet import Fleet
 from gateways.process.member import Plan, Worker
+from gateways.version import __version__
 
 
 def describe_fleet(fleet: Fleet, plan: Plan) -> dict[str, Any]:
@@ -15,6 +16,7 @@ def describe_fleet(fleet: Fleet, plan: Plan) -> dict[str, Any]:
     now = time.monotonic()
     return {
         "pid": os.getpid(),
+        "version": __version__,
         "application": plan.reference,
         "listening": [str(listener) for listener in plan.listeners],
         "generation": fleet.generation.number if fleet.generation is not None else 0,

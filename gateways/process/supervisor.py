@@ -13,12 +13,12 @@ import select
 import signal
 import time
 from collections.abc import Callable
-from typing import Any
 
 from gateways.config import Config, Workers, parse_workers
-from gateways.core.stacklog import log_with_lines
+from gateways.core.stacklog import log_text, log_with_lines
 from gateways.errors import ConfigError
 from gateways.process import channel as words
+from gateways.process.audience import Audience
 from gateways.process.control import Client
 from gateways.process.cpus import available_cpus
 from gateways.process.ends import reap
@@ -26,6 +26,8 @@ from gateways.process.filewatch import FileWatch
 from gateways.process.fleet import Fleet
 from gateways.process.forking import become_subreaper, fork_member, unblock_signals
 from gateways.process.handover import adopt, check_program, hand_over
+from gateways.process.hangs import LOOK_SECONDS as LOOK_FOR_HANGS_SECONDS
+from gateways.process.hangs import find_hanging
 from gateways.process.hooks import run_supervisor_hook
 from gateways.process.logs import reopen_logs, set_up_logging
 from gateways.process.member import Plan, Spec, State
@@ -38,8 +40,6 @@ from gateways.process.status import describe_fleet
 from gateways.process.titles import set_title
 
 logger = logging.getLogger("gateways.supervisor")
-
-_LONGEST_OVERLAP_SECONDS = 2.0
 
 SIGNALS = {
     signal.SIGTERM: "stop gracefully; a second one, or SIGINT after it, stops at once",
@@ -64,13 +64,12 @@ class Supervisor:
         bounds = self._bounds(plan.config)
         self._scaling = Scaling(bounds, plan.config.worker_idle_timeout_seconds)
         self._next_look = 0.0
+        self._next_hang = 0.0
         self._generations = 0
         self._status = 0
         self._serving = False  # some generation has served
         self._reload_again = False
-        self._waiting: list[Client] = []  # for the reload that is under way
-        self._news: list[tuple[float, list[Client], str]] = []  # deadline, to whom, what
-        self._waiting_next: list[Client] = []
+        self._audience = Audience(plan.notifier)
         self._files = FileWatch(plan.config, plan.directory)
         self._check_pid = 0  # of the process that checks a new program
 
@@ -105,7 +104,7 @@ class Supervisor:
         """Do what is due; after how many seconds there is more."""
         fleet = self._fleet
         fleet.maintain(now)
-        times = [fleet.check_deadlines(now), self._announce(now)]
+        times = [fleet.check_deadlines(now), self._audience.announce(now, fleet.has_left_behind())]
         if not fleet.stopping and self._serving:
             if self._scaling.looks():
                 if now >= self._next_look:
@@ -113,6 +112,13 @@ class Supervisor:
                     self._scale(now)
                 if fleet.workers():
                     times.append(self._next_look)
+            if self.plan.config.timeout_seconds:
+                if now >= self._next_hang:
+                    self._next_hang = now + LOOK_FOR_HANGS_SECONDS
+                    for worker, reason in find_hanging(fleet.workers(State.SERVING), now):
+                        worker.hangs = True
+                        fleet.replace(worker, reason)
+                times.append(self._next_hang)
             changed, then = self._files.look(now)
             if changed:
                 self._reload(changed)
@@ -228,8 +234,7 @@ class Supervisor:
             self._generation_serves(spec)
         if self._reload_again and not self._fleet.stopping:
             self._reload_again = False
-            self._waiting = self._waiting_next
-            self._waiting_next = []
+            self._audience.move_up()
             self._reload("asked for meanwhile")
 
     def _generation_serves(self, spec: Spec) -> None:
@@ -246,38 +251,17 @@ class Supervisor:
             spec.config.threads,
             f" (generation {spec.generation})" if spec.generation > 1 else "",
         )
-        told = self._waiting
-        self._waiting = []
-        text = f"generation {spec.generation} serves"
-        self._news.append((time.monotonic() + _LONGEST_OVERLAP_SECONDS, told, text))
-
-    def _announce(self, now: float) -> float | None:
-        """Say that a generation serves, when nobody is answered by another one any more."""
-        while self._news:
-            deadline, told, text = self._news[0]
-            if self._fleet.has_left_behind() and now < deadline:
-                return deadline
-            del self._news[0]
-            self.plan.notifier.ready()
-            for client in told:
-                client.answer(ok=True, text=text)
-        return None
+        self._audience.succeed(time.monotonic(), f"generation {spec.generation} serves")
 
     def _generation_failed(self, text: str) -> None:
         log_with_lines(
-            logger,
-            logging.ERROR,
-            "generation %d does not come up; the one before it goes on serving",
-            self._generations,
-            lines=text,
+            logger, logging.ERROR, "generation %d does not come up", self._generations, lines=text
         )
-        self.plan.notifier.ready()
-        self._answer(ok=False, text=text)
-
-    def _answer(self, **answer: Any) -> None:
-        for client in self._waiting:
-            client.answer(**answer)
-        self._waiting = []
+        serving = len(self._fleet.workers(State.SERVING))
+        logger.info("the generation before it goes on with %s", _count(serving, "worker"))
+        if self._fleet.workers(State.SERVING):
+            text += "\n\nThe generation before it goes on serving.\n"
+        self._audience.fail(text)
 
     def _reload(self, why: str, client: Client | None = None) -> None:
         """Bring a new generation up; ``client`` is told how that went."""
@@ -285,7 +269,7 @@ class Supervisor:
             return
         busy = self._fleet.reloading()
         if client is not None:
-            (self._waiting_next if busy else self._waiting).append(client)
+            self._audience.join(client, later=busy)
         if busy:
             self._reload_again = True
             return
@@ -296,20 +280,22 @@ class Supervisor:
             prepare = functools.partial(settle, config, Privileges.from_config(config))
             run_supervisor_hook(config, "on_reload", self._generations + 1, prepare)
         except ConfigError as error:
-            logger.error("no reload, the configuration cannot be used: %s", error)
-            self.plan.notifier.ready()
-            self._answer(ok=False, text=f"gateways: error: {error}")
+            log_text(logger, logging.ERROR, f"no reload: {error}")
+            self._audience.fail(f"gateways: error: {error}")
             return
         self._bring_up(reference, config, self._reload_done)
 
     def _read_configuration(self) -> tuple[str, Config]:
         plan = self.plan
+        self._audience.notes = []
         if plan.reconfigure is None:
             return plan.reference, plan.config
         reference, config = plan.reconfigure()
         for name in ("bind", "pidfile", "backlog"):
             if getattr(config, name) != getattr(plan.config, name):
-                logger.warning("a changed --%s needs a restart; it is ignored until then", name)
+                note = f"a changed --{name} needs a restart; it is ignored until then"
+                logger.warning("%s", note)
+                self._audience.notes.append(note)
         set_up_logging(config)
         return reference, config
 
@@ -329,8 +315,10 @@ class Supervisor:
         if not self._fleet.stopping:
             level = logging.INFO if self._serving else logging.DEBUG
             logger.log(level, "stopping%s", " at once" if word == words.QUIT else "")
+            self._audience.fail("the server was stopped meanwhile")
             self.plan.notifier.stopping()
-            self._answer(ok=False, text="the server was stopped meanwhile")
+        elif word == words.QUIT:
+            logger.info("asked again: stopping at once")
         self._fleet.stop(word)
         for listener in self.plan.listeners:
             listener.close()
@@ -375,9 +363,7 @@ class Supervisor:
         self._files.forget()
         if self.plan.control is not None:
             self.plan.control.forget()
-        told = [client for _, clients, _ in self._news for client in clients]
-        for client in (*self._waiting, *self._waiting_next, *told):
-            client.socket.close()
+        self._audience.forget()
         self._signals.forget()
 
 

@@ -11,6 +11,7 @@ import logging
 import os
 import signal
 
+from gateways.core.stacklog import log_text
 from gateways.process import channel as words
 from gateways.process.channel import Channel
 from gateways.process.child import run_worker
@@ -60,7 +61,7 @@ def _load(spec: Spec) -> Application:
     die_with_parent(0)
     report = safety.report()
     if report:
-        logger.warning("%s", report)
+        log_text(logger, logging.WARNING, report)
     prepare_fork()
     return application
 

@@ -234,8 +234,8 @@ class Response:
                 error = getattr(self._body, "refused", None)
             if error is not None:
                 raise error
-            self._committed = True
             self._channel.send_head(self._request, self._status, self._headers)
+            self._committed = True
 
     def _end(self) -> None:
         """The iterable is exhausted."""

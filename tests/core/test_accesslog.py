@@ -348,7 +348,7 @@ WRONG = {
 
 @pytest.mark.parametrize("format", WRONG)
 def test_a_format_that_cannot_be_used_is_refused_at_the_start(format: str) -> None:
-    with pytest.raises(ConfigError, match=f"^access_format: .*{re.escape(WRONG[format])}"):
+    with pytest.raises(ConfigError, match=f"^--access-format: .*{re.escape(WRONG[format])}"):
         make_access_log(Config(access_format=format))
 
 

@@ -74,3 +74,29 @@ def test_a_slow_request_is_logged_and_goes_on(tmp_path: Path) -> None:
             server.wait_for_log("in wait\n")
             server.release("r")
             assert request.answer().status == 200
+
+
+SPINNING = """
+import os, re
+
+def app(environ, start_response):
+    if environ["PATH_INFO"] == "/spin":
+        open("begun-spin", "w").close()
+        re.match(r"(a+)+$", "a" * 60 + "b")  # for years, and no other thread gets its turn
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [f"{os.getpid()} 1 /".encode()]
+"""
+
+
+def test_a_process_that_hangs_as_a_whole_is_replaced(tmp_path: Path) -> None:
+    limits = ["--timeout", "0.5", "--timeout-grace", "0.5"]
+    with running(tmp_path, "-w", "1", *limits, source=SPINNING) as server:
+        (hanging,) = server.workers()
+        with server.begin("/spin"):
+            server.wait_until((tmp_path / "begun-spin").exists, "the request runs")
+            answer = server.get()  # waits for the successor
+            assert (answer.status, answer.pid != hanging) == (200, True)
+        server.wait_for_workers(1)
+        assert "timed out: GET /spin (from" in server.log
+        assert "keeps the whole process from running" in server.log
+        server.wait_for_log("in match\n")  # the stack, from faulthandler
