@@ -28,7 +28,6 @@ class Audience:
 
     def fail(self, text: str) -> None:
         """It came to nothing."""
-        self._notifier.ready()
         for client in self._waiting:
             client.answer(ok=False, text=text)
         self._waiting = []

@@ -261,6 +261,7 @@ class Supervisor:
         logger.info("the generation before it goes on with %s", _count(serving, "worker"))
         if self._fleet.workers(State.SERVING):
             text += "\n\nThe generation before it goes on serving.\n"
+        self.plan.notifier.ready()
         self._audience.fail(text)
 
     def _reload(self, why: str, client: Client | None = None) -> None:
@@ -281,6 +282,7 @@ class Supervisor:
             run_supervisor_hook(config, "on_reload", self._generations + 1, prepare)
         except ConfigError as error:
             log_text(logger, logging.ERROR, f"no reload: {error}")
+            self.plan.notifier.ready()
             self._audience.fail(f"gateways: error: {error}")
             return
         self._bring_up(reference, config, self._reload_done)

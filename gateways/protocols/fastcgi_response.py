@@ -111,7 +111,7 @@ class FastCGIResponses:
             self.output.append(pack_record(FCGI_STDERR, own.id))
         self.output.append(pack_trailer(own.id, app_status))
         self._forget(own)
-        if not self.active and self._settings.draining():
+        if not (self.active or self.closing) and self._settings.draining():
             # The protocol has no word for "do not send another one here", and one that is on its
             # way when we close is lost. nginx keeps no connection on which anything follows this.
             self.output.append(pack_unknown_type(0))
