@@ -206,12 +206,20 @@ class Child:
     def _be_the_last(self) -> None:
         """The supervisor has died: what it would have cleaned up falls to its workers."""
         logger.warning("the supervisor is gone; this worker finishes what it has and leaves")
-        for listener in self._spec.listeners:
-            listener.own()  # the server closes them
+        if self._is_orphan():
+            for listener in self._spec.listeners:
+                listener.own()  # the server closes them
         self._take(Message(words.STOP))
         self._clean_up()
 
+    def _is_orphan(self) -> bool:
+        """Whether the supervisor is dead. A line that has ended does not say that: its program may
+        have been replaced, or this process may be a child of a worker's."""
+        return os.getppid() != self._spec.supervisor and os.getpid() == self._process.pid
+
     def _clean_up(self) -> None:
+        if not self._is_orphan():
+            return
         for listener in self._spec.listeners:
             listener.own()
             listener.close()

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -32,6 +33,7 @@ class Spec:
     privileges: Privileges
     listeners: Sequence[Listener]
     board: Scoreboard
+    supervisor: int = dataclasses.field(default_factory=os.getpid)  # its pid
     leftovers: Sequence[Callable[[], None]] = ()  # each removes a file that the supervisor made
 
 
