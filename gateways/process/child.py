@@ -60,6 +60,9 @@ def run_worker(
     return Child(spec, row, channel).run(application)
 
 
+_FAREWELL_SECONDS = 0.5
+
+
 class Child:
     """A worker process, seen from inside."""
 
@@ -87,7 +90,7 @@ class Child:
         if self._wait_for(words.SERVE):
             let_go_of_terminal(self._spec.config)
             self._serve(server)
-        elif self._channel.closed:
+        elif self._channel.closed and self._is_orphan():
             self._clean_up()
         run_hook(self._spec.config.hooks, "on_exit", self._process)
         atexit._run_exitfuncs()  # the process is left by os._exit, as a fork has to be
@@ -206,22 +209,31 @@ class Child:
     def _be_the_last(self) -> None:
         """The supervisor has died: what it would have cleaned up falls to its workers."""
         logger.warning("the supervisor is gone; this worker finishes what it has and leaves")
-        if self._is_orphan():
-            for listener in self._spec.listeners:
-                listener.own()  # the server closes them
+        orphan = self._is_orphan()
+        if orphan:
+            self._own_files()
         self._take(Message(words.STOP))
-        self._clean_up()
+        if orphan:
+            self._clean_up()
 
     def _is_orphan(self) -> bool:
         """Whether the supervisor is dead. A line that has ended does not say that: its program may
         have been replaced, or this process may be a child of a worker's."""
-        return os.getppid() != self._spec.supervisor and os.getpid() == self._process.pid
+        deadline = time.monotonic() + _FAREWELL_SECONDS
+        while os.getppid() == self._spec.supervisor:
+            # A process that dies closes its descriptors first and gives up its children last.
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.002)
+        return os.getpid() == self._process.pid
 
-    def _clean_up(self) -> None:
-        if not self._is_orphan():
-            return
+    def _own_files(self) -> None:
         for listener in self._spec.listeners:
             listener.own()
+
+    def _clean_up(self) -> None:
+        self._own_files()
+        for listener in self._spec.listeners:
             listener.close()
         for leftover in self._spec.leftovers:
             leftover()
