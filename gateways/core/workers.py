@@ -113,9 +113,13 @@ class Worker:
             logger.exception("an error of the gateway itself; the connection is given up")
             connection, request = self.connection, self.request
             if connection is not None and request is not None:
-                if not request.abandoned:
-                    connection.lose(request)
-                self._done(connection, request)
+                try:
+                    if not request.abandoned:
+                        connection.lose(request)
+                    self._done(connection, request)
+                except Exception:
+                    logger.exception("another one, while the first was seen to")
+                    self.connection = self.request = None
 
     def step(self, timeout: float | None) -> None:
         """Wait up to ``timeout`` seconds for something to do, and do it."""

@@ -14,6 +14,7 @@ class FileWatch:
     """``directory`` is where the supervisor was started; relative names count from there."""
 
     def __init__(self, config: Config, directory: str) -> None:
+        self._directory = directory
         home = os.path.join(directory, config.chdir)
         self._touch = Touch([os.path.join(directory, path) for path in config.reload_on_touch])
         self._touches = bool(config.reload_on_touch)
@@ -41,7 +42,7 @@ class FileWatch:
         what = ""
         if changed:
             others = f" and {len(changed) - 1} more" if len(changed) > 1 else ""
-            what = f"{os.path.relpath(changed[0])} was changed{others}"
+            what = f"{os.path.relpath(changed[0], self._directory)} was changed{others}"
         return what, self._next_look if self._touches else None
 
     def forget(self) -> None:

@@ -8,6 +8,7 @@ of whole generations, a worker that has had its time or has died one of one work
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import signal
@@ -21,15 +22,13 @@ from gateways.process.channel import Channel, Message
 from gateways.process.ends import describe_end
 from gateways.process.forking import fork_member
 from gateways.process.member import Generation, Member, Spec, State, Template, Worker
+from gateways.process.patience import Patience
 from gateways.process.settling import EXIT_LOAD
 
 logger = logging.getLogger("gateways.supervisor")
 
 _MARGIN_SECONDS = 2.0  # beyond the graceful timeout, which the worker keeps itself
 _AT_ONCE_SECONDS = 1.0
-_QUICK_DEATH_SECONDS = 1.0
-_LONGEST_DELAY_SECONDS = 30.0
-_FIRST_DELAY_SECONDS = 0.1
 
 
 class Fleet:
@@ -42,8 +41,7 @@ class Fleet:
         self.generation: Generation | None = None  # the one that serves
         self.target = 0  # how many workers there should be
         self.stopping = False
-        self._failures = 0  # in a row
-        self._not_before = 0.0  # no worker is started in place of one that died
+        self._patience = Patience()
 
     # -- who there is --------------------------------------------------------------------------
 
@@ -89,12 +87,16 @@ class Fleet:
     def maintain(self, now: float) -> None:
         """Start what is missing and who is to be replaced, unless starts keep failing."""
         generation = self.generation
-        if generation is None or self.stopping or now < self._not_before:
+        if generation is None or self.stopping or now < self._patience.until:
             return
+        if not self.changes:
+            staying = [worker for worker in self.workers(State.SERVING) if not worker.why]
+            for worker in staying[self.target :]:
+                self.retire(worker, "there are to be fewer")
         for _ in range(self.target - self._strength()):
             self._begin(Change(generation, 1, self._replaced))
         for worker in self.workers(State.SERVING):
-            if worker.why and not self._has_successor(worker) and now >= self._not_before:
+            if worker.why and not self._has_successor(worker) and now >= self._patience.until:
                 change = Change(generation, 1, self._replaced)
                 change.predecessors = [worker]
                 self._begin(change)
@@ -120,9 +122,8 @@ class Fleet:
     def _replaced(self, problem: str) -> None:
         """A worker was started in the course of things, or could not be."""
         if problem and not self.stopping:
-            self._failures += 1
-            self._delay()
-            wait = max(0.0, self._not_before - time.monotonic())
+            self._patience.on_failure(time.monotonic())
+            wait = max(0.0, self._patience.until - time.monotonic())
             log_with_lines(
                 logger,
                 logging.ERROR,
@@ -139,8 +140,10 @@ class Fleet:
         """Do what can be done for a change by now."""
         generation = change.generation
         if change.missing and generation.config.preload:
-            if generation.template is None:
-                self._start_template(generation)
+            problem = "" if generation.template is not None else self._start_template(generation)
+            if problem:
+                self.fail(change, problem)
+                return
             if generation.template is None or generation.template.state is State.STARTING:
                 return
         while change.missing:
@@ -156,7 +159,7 @@ class Fleet:
         now = time.monotonic()
         if change.is_reload:
             self.generation = change.generation
-            self._failures = 0
+            self._patience.forget()
             for other in [c for c in self.changes if c.generation is not change.generation]:
                 self.fail(other, "")
             change.predecessors = [
@@ -197,22 +200,20 @@ class Fleet:
         row = generation.take_row()
         if row is None:
             return "1\ntoo many workers have not ended yet"
-        ours, theirs = Channel.pair()
-        pid = 0
-        if generation.template is not None:
-            generation.template.fork(row, theirs)
-        else:
-            from gateways.process.child import run_worker
+        from gateways.process.child import run_worker
 
-            spec = generation.spec
-            try:
-                pid = fork_member(lambda: run_worker(spec, row, theirs), self._in_child(ours))
-            except OSError as error:
-                generation.give_back(row)
-                ours.close()
-                theirs.close()
-                return f"1\nno process could be forked: {error.strerror}"
-        theirs.close()
+        spec = generation.spec
+        try:
+            ours, theirs = Channel.pair()
+            with contextlib.closing(theirs):
+                pid = 0
+                if generation.template is not None:
+                    generation.template.fork(row, theirs)
+                else:
+                    pid = fork_member(lambda: run_worker(spec, row, theirs), self._in_child(ours))
+        except OSError as error:
+            generation.give_back(row)
+            return f"1\nno process could be started: {error.strerror}"
         worker = Worker(generation, ours, pid, time.monotonic(), row)
         self._set_start_deadline(worker)
         self.members.append(worker)
@@ -220,16 +221,20 @@ class Fleet:
         change.missing -= 1
         return ""
 
-    def _start_template(self, generation: Generation) -> None:
+    def _start_template(self, generation: Generation) -> str:
         from gateways.process.template import run_template
 
-        ours, theirs = Channel.pair()
         spec = generation.spec
-        pid = fork_member(lambda: run_template(spec, theirs), self._in_child(ours))
-        theirs.close()
+        try:
+            ours, theirs = Channel.pair()
+            with contextlib.closing(theirs):
+                pid = fork_member(lambda: run_template(spec, theirs), self._in_child(ours))
+        except OSError as error:
+            return f"1\nno process could be started: {error.strerror}"
         generation.template = Template(generation, ours, pid, time.monotonic())
         self._set_start_deadline(generation.template)
         self.members.append(generation.template)
+        return ""
 
     def _set_start_deadline(self, member: Member) -> None:
         timeout = member.generation.config.start_timeout_seconds
@@ -249,6 +254,10 @@ class Fleet:
         member.killed = member.killed or reason
         member.deadline = time.monotonic() + _AT_ONCE_SECONDS
         member.channel.send(words.QUIT)
+        template = member.generation.template
+        if not member.pid and template is not None and template is not member:
+            # It hangs before it has forked the worker; its end closes the worker's line, too.
+            member = template
         if member.pid:
             try:
                 os.kill(member.pid, number)
@@ -307,10 +316,9 @@ class Fleet:
             text = f"{EXIT_LOAD}\ngateways: error: {worker} ended before it could serve: {how}"
             self._failed(worker, text)
         elif state is State.SERVING and not self.stopping:
-            lived = time.monotonic() - worker.since
-            self._failures = 0 if lived > _QUICK_DEATH_SECONDS else self._failures + 1
-            self._delay()
-            running = [slot.describe(time.monotonic()) for slot in worker.slots() if slot.busy]
+            now = time.monotonic()
+            self._patience.on_death(now, now - worker.since)
+            running = [slot.describe(now) for slot in worker.slots() if slot.busy]
             logger.error(
                 "%s has ended unexpectedly: %s%s",
                 worker,
@@ -319,13 +327,6 @@ class Fleet:
             )
         elif worker.killed and not (self.stopping or worker.hangs):
             logger.warning("%s was killed: %s", worker, how)
-
-    def _delay(self) -> None:
-        """A crash is answered at once, crash upon crash with growing patience."""
-        delay = 0.0
-        if self._failures:
-            delay = min(_FIRST_DELAY_SECONDS * 2.0**self._failures, _LONGEST_DELAY_SECONDS)
-        self._not_before = time.monotonic() + delay
 
     def _failed(self, member: Member, problem: str) -> None:
         """A process could not be made ready."""
@@ -358,7 +359,7 @@ class Fleet:
                 self.kill(member, signal.SIGKILL, "it did not leave in time")
         times = [m.deadline for m in self.members if m.deadline]
         if self.generation is not None and not self.stopping and self._is_short():
-            times.append(self._not_before)
+            times.append(self._patience.until)
         return min(times, default=None)
 
     # -- the end -------------------------------------------------------------------------------

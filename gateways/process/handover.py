@@ -21,7 +21,7 @@ from typing import Any
 
 from gateways.process.channel import Channel
 from gateways.process.fleet import Fleet
-from gateways.process.forking import unblock_signals
+from gateways.process.forking import die_with_parent, unblock_signals
 from gateways.process.member import Generation, Plan, Spec, State, Worker
 from gateways.process.privileges import Privileges
 from gateways.process.scoreboard import Scoreboard
@@ -40,9 +40,12 @@ def _command() -> list[str]:
 def check_program() -> int:
     """In a forked process: become the new program's --check-config. Its status is the answer."""
     unblock_signals()
+    die_with_parent(signal.SIGKILL)
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, 1)  # its "ok" is of no interest
-    os.execv(sys.executable, [*_command(), "--check-config"])  # noqa: S606  # as we were started
+    words = _command()
+    words.insert(words.index("--") if "--" in words else len(words), "--check-config")
+    os.execv(sys.executable, words)  # noqa: S606  # as we were started
 
 
 def hand_over(fleet: Fleet, plan: Plan, generation: int) -> None:
@@ -62,24 +65,25 @@ def hand_over(fleet: Fleet, plan: Plan, generation: int) -> None:
     logger.info("replacing the program by %s", " ".join(_command()))
     if plan.control is not None:
         plan.control.close()
+    descriptors = [sock.fileno() for sock in inherited]
+    if pidfile is not None:
+        descriptors.append(pidfile.fileno())
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
-    with tempfile.TemporaryFile() as file:
-        file.write(json.dumps(state).encode())
-        file.flush()
-        descriptors = [file.fileno(), *(sock.fileno() for sock in inherited)]
-        if pidfile is not None:
-            descriptors.append(pidfile.fileno())
-        for descriptor in descriptors:
-            os.set_inheritable(descriptor, True)
-        try:
+    try:
+        with tempfile.TemporaryFile() as file:
+            file.write(json.dumps(state).encode())
+            file.flush()
+            for descriptor in (file.fileno(), *descriptors):
+                os.set_inheritable(descriptor, True)
             os.chdir(plan.directory)
             environ = {**os.environ, VARIABLE: str(file.fileno())}
             os.execve(sys.executable, _command(), environ)  # noqa: S606  # the same
-        except OSError as error:
-            logger.error("%s cannot be started: %s", sys.executable, error.strerror)
+    except OSError as error:
+        logger.error("the program cannot be replaced: %s", error)
+    finally:
         for descriptor in descriptors:
             os.set_inheritable(descriptor, False)
-    signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _describe(worker: Worker) -> dict[str, Any]:
@@ -107,8 +111,11 @@ def take_over() -> dict[str, Any] | None:
     return state
 
 
-def adopt(fleet: Fleet, plan: Plan) -> int:
-    """Make the workers that were taken over the generation that serves; returns its number."""
+def adopt(fleet: Fleet, plan: Plan, rows: int) -> int:
+    """Make the workers that were taken over the generation that serves; returns its number.
+
+    ``rows`` is how many workers there may be at once.
+    """
     state = plan.before or {}
     workers = state["workers"]
     spec = Spec(
@@ -118,7 +125,9 @@ def adopt(fleet: Fleet, plan: Plan) -> int:
         privileges=Privileges.from_config(plan.config),
         listeners=plan.listeners,
         # What they do is in a scoreboard that went with the old program.
-        board=Scoreboard(1 + max((worker["row"] for worker in workers), default=0), 1),
+        board=Scoreboard(
+            max([rows, *(worker["row"] + 2 for worker in workers)]), plan.config.threads
+        ),
         leftovers=plan.leftovers,
     )
     generation = Generation(spec)

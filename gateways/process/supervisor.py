@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import logging
-import os
+import math
 import select
 import signal
 import time
@@ -19,13 +19,13 @@ from gateways.core.stacklog import log_text, log_with_lines
 from gateways.errors import ConfigError
 from gateways.process import channel as words
 from gateways.process.audience import Audience
-from gateways.process.control import Client
+from gateways.process.control import Client, Control, control_path
 from gateways.process.cpus import available_cpus
 from gateways.process.ends import reap
 from gateways.process.filewatch import FileWatch
 from gateways.process.fleet import Fleet
-from gateways.process.forking import become_subreaper, fork_member, unblock_signals
-from gateways.process.handover import adopt, check_program, hand_over
+from gateways.process.forking import become_subreaper, unblock_signals
+from gateways.process.handover import adopt, hand_over
 from gateways.process.hangs import LOOK_SECONDS as LOOK_FOR_HANGS_SECONDS
 from gateways.process.hangs import find_hanging
 from gateways.process.hooks import run_supervisor_hook
@@ -38,6 +38,7 @@ from gateways.process.settling import settle
 from gateways.process.signals import SignalQueue
 from gateways.process.status import describe_fleet
 from gateways.process.titles import set_title
+from gateways.process.upgrade import Upgrade
 
 logger = logging.getLogger("gateways.supervisor")
 
@@ -71,7 +72,7 @@ class Supervisor:
         self._reload_again = False
         self._audience = Audience(plan.notifier)
         self._files = FileWatch(plan.config, plan.directory)
-        self._check_pid = 0  # of the process that checks a new program
+        self._upgrade = Upgrade(self._close_in_child)
 
     def run(self) -> int:
         """Start, serve and stop; returns the exit status."""
@@ -83,7 +84,7 @@ class Supervisor:
         try:
             self._files.start()
             if self.plan.before:
-                self._generations = adopt(self._fleet, self.plan)
+                self._generations = adopt(self._fleet, self.plan, self._rows(self.plan.config))
                 self._serving = True
                 self._reap()
             self._bring_up(self.plan.reference, self.plan.config, self._start_done)
@@ -122,9 +123,9 @@ class Supervisor:
             changed, then = self._files.look(now)
             if changed:
                 self._reload(changed)
-            times += [then, self.plan.notifier.watch(now)]
-        left = min((then for then in times if then is not None), default=None)
-        return None if left is None else max(0.0, left - time.monotonic())
+            times += [then, self.plan.notifier.watch(now), self._upgrade.look(now)]
+        left = min((then for then in times if then is not None), default=math.inf)
+        return None if left == math.inf else max(0.0, left - time.monotonic())
 
     def _wait(self, timeout: float | None) -> None:
         """Until something happens, and then see to it."""
@@ -132,7 +133,8 @@ class Supervisor:
         channels = {m.channel.fileno(): m for m in fleet.members if not m.channel.closed}
         control = self.plan.control
         poll = select.poll()
-        demand = self._scaling.looks() and not fleet.workers() and not fleet.stopping
+        there = fleet.workers(State.STARTING, State.READY, State.SERVING)
+        demand = self._scaling.looks() and not (fleet.target or there or fleet.stopping)
         listening = [listener.socket.fileno() for listener in self.plan.listeners if demand]
         controlling = control.descriptors() if control is not None else []
         files = self._files.descriptors()
@@ -170,8 +172,10 @@ class Supervisor:
                 self._stop(words.QUIT if self._fleet.stopping else words.STOP)
             else:
                 self._reopen()
-        elif number == signal.SIGUSR2 and not (self._check_pid or self._fleet.stopping):
-            self._check_pid = fork_member(check_program, self._close_in_child)
+        elif number == signal.SIGUSR2 and self._serving and not self._fleet.stopping:
+            self._upgrade.start(self.plan.config.start_timeout_seconds)
+        elif number == signal.SIGUSR2:
+            logger.warning("SIGUSR2 comes at the wrong time: no generation serves")
         elif number == signal.SIGTTIN:
             self._change_target(+1)
         elif number == signal.SIGTTOU:
@@ -183,9 +187,8 @@ class Supervisor:
             for message in member.channel.receive():  # it may say who it is
                 fleet.on_message(member, message)
         for pid, status in reap():
-            if pid == self._check_pid:
-                self._check_pid = 0
-                self._replace_program(os.waitstatus_to_exitcode(status))
+            if self._upgrade.is_good(pid, status) and not fleet.stopping:
+                self._replace_program()
             for member in [member for member in fleet.members if member.pid == pid]:
                 fleet.on_end(member, status)
 
@@ -193,21 +196,29 @@ class Supervisor:
 
     def _bring_up(self, reference: str, config: Config, done: Callable[[Spec, str], None]) -> None:
         self._generations += 1
-        bounds = self._bounds(config)
+        try:
+            board = Scoreboard(self._rows(config), config.threads)
+        except OSError as error:
+            raise ConfigError(f"no memory for the scoreboard: {error.strerror}") from error
         spec = Spec(
             generation=self._generations,
             reference=reference,
             config=config,
             privileges=Privileges.from_config(config),
             listeners=self.plan.listeners,
-            board=Scoreboard(2 * bounds.most + 8, config.threads),
+            board=board,
             leftovers=self.plan.leftovers,
         )
-        self._fleet.bring_up(spec, self._aim(bounds), lambda problem: done(spec, problem))
+        count = self._aim(self._bounds(config))
+        self._fleet.bring_up(spec, count, lambda problem: done(spec, problem))
 
     def _aim(self, bounds: Workers) -> int:
         """How many workers a generation begins with: as many as there are to be now."""
         return min(max(1, self._fleet.target, bounds.least), bounds.most)
+
+    def _rows(self, config: Config) -> int:
+        """As many workers as there may ever be at once: two generations, and some that leave."""
+        return 2 * self._bounds(config).most + 8
 
     def _bounds(self, config: Config) -> Workers:
         bounds = parse_workers(config.workers, available_cpus())
@@ -226,12 +237,16 @@ class Supervisor:
         elif not problem:
             self._generation_serves(spec)
             self.plan.started()
+        self._reload_if_asked()
 
     def _reload_done(self, spec: Spec, problem: str) -> None:
-        if problem:
+        if problem and not self._fleet.stopping:
             self._generation_failed(problem.partition("\n")[2])
-        else:
+        elif not problem:
             self._generation_serves(spec)
+        self._reload_if_asked()
+
+    def _reload_if_asked(self) -> None:
         if self._reload_again and not self._fleet.stopping:
             self._reload_again = False
             self._audience.move_up()
@@ -280,12 +295,11 @@ class Supervisor:
             reference, config = self._read_configuration()
             prepare = functools.partial(settle, config, Privileges.from_config(config))
             run_supervisor_hook(config, "on_reload", self._generations + 1, prepare)
+            self._bring_up(reference, config, self._reload_done)
         except ConfigError as error:
             log_text(logger, logging.ERROR, f"no reload: {error}")
             self.plan.notifier.ready()
             self._audience.fail(f"gateways: error: {error}")
-            return
-        self._bring_up(reference, config, self._reload_done)
 
     def _read_configuration(self) -> tuple[str, Config]:
         plan = self.plan
@@ -322,6 +336,7 @@ class Supervisor:
         elif word == words.QUIT:
             logger.info("asked again: stopping at once")
         self._fleet.stop(word)
+        self._upgrade.cancel()
         for listener in self.plan.listeners:
             listener.close()
 
@@ -330,36 +345,34 @@ class Supervisor:
         self._fleet.tell_all(words.REOPEN)
 
     def _change_target(self, by: int) -> None:
-        target = max(0, self._fleet.target + by)
-        logger.info("%s from now on", _count(target, "worker"))
-        self._set_target(target)
-
-    def _set_target(self, target: int) -> None:
-        fleet = self._fleet
-        fleet.target = target
-        serving = [worker for worker in fleet.workers(State.SERVING) if not worker.why]
-        for worker in serving[target:]:
-            fleet.retire(worker, "there are to be fewer")
+        most = self._rows(self.plan.config) // 2
+        self._fleet.target = min(max(1, self._fleet.target + by), most)
+        logger.info("%s from now on", _count(self._fleet.target, "worker"))
 
     def _scale(self, now: float) -> None:
         fleet = self._fleet
         serving = fleet.workers(State.SERVING)
-        fleet.target += self._scaling.more(serving, fleet.target, bool(fleet.changes))
+        more = self._scaling.more(serving, fleet.target, bool(fleet.changes))
+        if more:
+            fleet.target += more
+            logger.info("all threads are busy: %s from now on", _count(fleet.target, "worker"))
         idle = self._scaling.idle(serving, fleet.target, now)
         if idle is not None:
             fleet.target -= 1
             fleet.retire(idle, "it had nothing to do")
+            logger.info("one had nothing to do: %s from now on", _count(fleet.target, "worker"))
 
-    def _replace_program(self, checked: int) -> None:
-        """Become the new program, if it has been found good."""
-        if checked:
-            logger.error("the new program is not started: its --check-config failed, see above")
-        elif not self._fleet.stopping:
-            for change in list(self._fleet.changes):
-                self._fleet.fail(change, "1\nthe program is replaced")
-            self._files.close()
-            hand_over(self._fleet, self.plan, self._generations)
-            self._files.start()  # we are still here: it could not be started
+    def _replace_program(self) -> None:
+        """Become the new program, which has been found good."""
+        self._reload_again = False  # it brings a new generation anyway
+        while self._fleet.changes:
+            self._fleet.fail(self._fleet.changes[0], "1\nthe program is replaced")
+        self._files.close()
+        hand_over(self._fleet, self.plan, self._generations)
+        # We are still here: it could not be started.
+        if self.plan.control is not None:
+            self.plan.control = Control(control_path(self.plan.config.pidfile))
+        self._files.start()
 
     def _close_in_child(self) -> None:
         self._files.forget()

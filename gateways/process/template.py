@@ -18,6 +18,7 @@ from gateways.process.child import run_worker
 from gateways.process.forking import die_with_parent, fork_member, unblock_signals
 from gateways.process.forksafety import ForkSafety, prepare_fork
 from gateways.process.loading import load
+from gateways.process.logs import reopen_logs
 from gateways.process.member import Spec
 from gateways.process.settling import NotReady, let_go_of_terminal, make_ready, settle
 from gateways.process.titles import set_title
@@ -48,6 +49,8 @@ def run_template(spec: Spec, channel: Channel) -> int:
         for message in messages:
             if message.kind == words.FORK:
                 _fork(spec, application, int(message.text), channel, descriptors.pop(0))
+            elif message.kind == words.REOPEN:
+                reopen_logs()
             elif message.kind == words.QUIT:
                 return 0
     return 0
