@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.core.serving import POLLERS, Serving, eventually, serving
+from gateways.core import reception
+from tests.core.serving import DEADLINE, POLLERS, Serving, eventually, serving
 from tests.protocols.vectors import begin, params, request, stdin
 
 VARIABLES = {"REQUEST_METHOD": "GET", "SCRIPT_NAME": "", "PATH_INFO": "/"}
@@ -32,7 +33,14 @@ def stop(served: Serving) -> float:
     return asked
 
 
+@pytest.fixture
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Connections are spared for as long as a slow machine may need to use them."""
+    monkeypatch.setattr(reception, "SPARED_SECONDS", DEADLINE)
+
+
 @pollers
+@pytest.mark.usefixtures("patient")
 def test_a_kept_connection_that_was_just_used_may_bring_one_more_request(
     tmp_path: Path, poller: str
 ) -> None:
@@ -46,6 +54,7 @@ def test_a_kept_connection_that_was_just_used_may_bring_one_more_request(
         eventually(served.server.stopped, "the end")
 
 
+@pytest.mark.usefixtures("patient")
 def test_over_http_it_is_told_that_this_was_the_last(tmp_path: Path) -> None:
     ask = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
     with serving(hello, tmp_path, protocol="http") as served, served.connect() as peer:
