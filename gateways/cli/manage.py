@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import IO, Any
 
 import click
 
@@ -16,6 +17,14 @@ _UNITS = ("B", "KiB", "MiB", "GiB")
 _pidfile = click.option(
     "--pidfile", required=True, metavar="FILE", help="The file that the server was given."
 )
+
+
+class ManageError(click.ClickException):
+    """There is nobody to ask; told in the way of every other error."""
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """Print it on standard error."""
+        click.echo(f"gateways: error: {self.message}", file=file, err=True)
 
 
 @click.command("reload", short_help="Reload a running server and wait for the outcome.")
@@ -59,11 +68,18 @@ def _ask(pidfile: str, command: str) -> dict[str, Any]:
     from gateways.process.pidfile import read_live_pid
 
     try:
-        if read_live_pid(pidfile) is None:
+        pid = read_live_pid(pidfile)
+        if pid is None:
             raise ConfigError(f"no server runs with --pidfile {pidfile}")
-        return ask(control_path(pidfile), command)
+        control = control_path(pidfile)
+        if not os.path.lexists(control):
+            raise ConfigError(
+                f"process {pid} runs, but without a supervisor (--workers 0), so there is nobody "
+                f"to ask; to have its manager start it again, send it SIGHUP (kill -HUP {pid})"
+            )
+        return ask(control, command)
     except ConfigError as error:
-        raise click.ClickException(str(error)) from error
+        raise ManageError(str(error)) from error
 
 
 def _table(workers: Sequence[Mapping[str, Any]]) -> list[str]:

@@ -17,8 +17,9 @@ import time
 
 from gateways.core.server import Server
 from gateways.process import channel as words
+from gateways.process.afterfork import ForkGuard
 from gateways.process.channel import Channel, Message
-from gateways.process.forking import die_with_parent, unblock_signals
+from gateways.process.forking import die_with_parent, end_within, unblock_signals
 from gateways.process.hooks import Process, run_hook
 from gateways.process.loading import load
 from gateways.process.logs import (
@@ -61,6 +62,7 @@ def run_worker(
 
 
 _FAREWELL_SECONDS = 0.5
+_MARGIN_SECONDS = 2.0  # beyond the graceful timeout, for on_exit and atexit
 
 
 class Child:
@@ -76,10 +78,12 @@ class Child:
         self._asked = False  # to be replaced
         self._early: list[Message] = []  # what came along with the word that was waited for
         self._server: Server | None = None
+        self._guard = ForkGuard(self._signals, spec.listeners, channel.close)
 
     def run(self, application: Application | None) -> int:
         """From the fork to the exit status."""
         self._signals.install()
+        self._guard.arm()
         unblock_signals()
         try:
             server = make_ready(lambda: self._prepare(application))
@@ -92,6 +96,8 @@ class Child:
             self._serve(server)
         elif self._channel.closed and self._is_orphan():
             self._clean_up()
+        # Nobody else would end it where the supervisor is gone.
+        end_within(self._spec.config.graceful_timeout_seconds + _MARGIN_SECONDS)
         run_hook(self._spec.config.hooks, "on_exit", self._process)
         atexit._run_exitfuncs()  # the process is left by os._exit, as a fork has to be
         return EXIT_SERVED
@@ -103,8 +109,10 @@ class Child:
             # A process that hangs in an import could not notice that nobody waits for it.
             die_with_parent(signal.SIGKILL)
         run_hook(spec.config.hooks, "post_fork", self._process)
+        self._guard.leave_if_forked()
         if application is None:
             application = load(spec.privileges.inside(spec.reference))
+            self._guard.leave_if_forked()
         access_log = make_access_log(spec.config)
         server = Server(
             application,
@@ -116,9 +124,11 @@ class Child:
         )
         if spec.config.check:
             failure = find_failure(application, server.builder, spec.config)
+            self._guard.leave_if_forked()
             if failure:
                 raise NotReady(EXIT_LOAD, failure)
         run_hook(spec.config.hooks, "on_ready", self._process)
+        self._guard.leave_if_forked()
         die_with_parent(0)
         return server
 
@@ -143,7 +153,7 @@ class Child:
     # -- serving -------------------------------------------------------------------------------
 
     def _serve(self, server: Server) -> None:
-        self._server = server
+        self._server = self._guard.server = server
         retirement = Retirement(self._spec.config, random.Random())  # noqa: S311  # a jitter
         report = Report(self._spec, self._row, server)
         try:
@@ -156,6 +166,7 @@ class Child:
                 pauses = [server.tick(), report.tick(now), self._consider(retirement, now)]
                 pause = min((pause for pause in pauses if pause is not None), default=None)
                 server.clock.sleep(pause, self._signals.fileno(), *self._open_channel())
+                self._guard.leave_if_forked()
                 self._take_signals()
                 for message in self._channel.receive():
                     self._take(message)
@@ -163,6 +174,12 @@ class Child:
                     self._be_the_last()
             report.tick(time.monotonic(), at_once=True)
         finally:
+            self._close(server)
+
+    def _close(self, server: Server) -> None:
+        if self._leaving == words.QUIT:
+            server.close("the worker was told to stop at once")
+        else:
             server.close()
 
     def _open_channel(self) -> tuple[int, ...]:

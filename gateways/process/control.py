@@ -6,6 +6,7 @@ asked for has come about. The socket is its owner's alone.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -20,6 +21,7 @@ logger = logging.getLogger("gateways.supervisor")
 _LONGEST_COMMAND = 100
 _BACKLOG = 16
 _SEND_TIMEOUT_SECONDS = 1.0
+_MOST_CLIENTS = 32  # that have not said yet what they want
 
 
 def control_path(pidfile: str) -> str:
@@ -52,6 +54,8 @@ class Control:
         self._identity: Identity | None = None
         self._clients: dict[int, Client] = {}
         self._socket: socket.socket | None = None
+        self._spare = -1
+        self._keep_spare()
         try:
             self._socket, self._identity = bind_unix(self._path, _BACKLOG, 0o600, -1, -1, None)
         except ConfigError as error:
@@ -65,13 +69,10 @@ class Control:
     def on_readable(self, fd: int) -> list[tuple[Client, str]]:
         """The commands that have come, each with who waits for its answer."""
         if self._socket is not None and fd == self._socket.fileno():
-            try:
-                sock, _ = self._socket.accept()
-            except OSError:
-                return []  # it did not wait
-            sock.setblocking(False)
-            self._clients[sock.fileno()] = Client(sock)
+            self._accept(self._socket)
             return []
+        if fd not in self._clients:
+            return []  # it had to make room for another one
         client = self._clients[fd]
         try:
             data = client.socket.recv(_LONGEST_COMMAND)
@@ -88,6 +89,45 @@ class Control:
             client.socket.close()
         return []
 
+    def _accept(self, listening: socket.socket) -> None:
+        try:
+            sock, _ = listening.accept()
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._make_room(listening)
+            return  # else it did not wait
+        while len(self._clients) >= _MOST_CLIENTS:
+            self._drop_oldest()
+        sock.setblocking(False)
+        self._clients[sock.fileno()] = Client(sock)
+
+    def _make_room(self, listening: socket.socket) -> None:
+        """No descriptor is left, and the socket stays readable until somebody is accepted."""
+        if self._clients:
+            self._drop_oldest()
+            return
+        self._give_spare()
+        try:
+            listening.accept()[0].close()  # it is told by the end
+        except OSError:
+            pass  # it did not wait
+        self._keep_spare()
+
+    def _drop_oldest(self) -> None:
+        self._clients.pop(next(iter(self._clients))).socket.close()
+
+    def _keep_spare(self) -> None:
+        if self._spare < 0:
+            try:
+                self._spare = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError:
+                pass  # somebody else was quicker; there is one the next time
+
+    def _give_spare(self) -> None:
+        if self._spare >= 0:
+            os.close(self._spare)
+            self._spare = -1
+
     def remove_file(self) -> None:
         """For a worker that has lost its supervisor, and for ``close``."""
         if self._identity is not None:
@@ -103,6 +143,7 @@ class Control:
         if self._socket is not None:
             self._socket.close()
             self._socket = None
+        self._give_spare()
         for client in self._clients.values():
             client.socket.close()
         self._clients.clear()

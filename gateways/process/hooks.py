@@ -25,6 +25,7 @@ logger = logging.getLogger("gateways.process")
 
 _DONE = b"="
 _FAILED = b"!"
+_GLANCE_SECONDS = 0.1  # how often somebody who waits for a hook looks up
 
 
 class HookFailed(ConfigError):
@@ -58,11 +59,16 @@ def run_hook(hooks: Mapping[str, str], name: str, process: Process) -> None:
 
 
 def run_supervisor_hook(
-    config: Config, name: str, generation: int, prepare: Callable[[], None] = lambda: None
+    config: Config,
+    name: str,
+    generation: int,
+    prepare: Callable[[], None] = lambda: None,
+    given_up: Callable[[], bool] = lambda: False,
 ) -> None:
     """Call the hook ``name`` in a process of its own, after ``prepare``, and wait for its end.
 
-    For no longer than a worker may take to start. Raises HookFailed.
+    For no longer than a worker may take to start, and not beyond the moment at which ``given_up``
+    says so. Raises HookFailed.
     """
     reference = config.hooks.get(name)
     if reference is None:
@@ -86,11 +92,18 @@ def run_supervisor_hook(
         pid = fork_member(run, lambda: os.close(reader))
     finally:
         os.close(writer)
-    with open(reader, "rb", buffering=0) as file:
-        told = _read(file.fileno(), config.start_timeout_seconds)
+    try:
+        with open(reader, "rb", buffering=0) as file:
+            told = _read(file.fileno(), config.start_timeout_seconds, given_up)
+    except BaseException:  # a signal, where it stops what waits here
+        os.kill(pid, signal.SIGKILL)
+        _reap(pid)
+        raise
     if told is None:
         os.kill(pid, signal.SIGKILL)
     how = _reap(pid)
+    if told is None and given_up():
+        raise HookFailed(f"{label} was ended: the server stops")
     if told is None:
         raise HookFailed(
             f"{label} took longer than {config.start_timeout_seconds:g} s and was ended; "
@@ -130,16 +143,18 @@ def _write(fd: int, data: bytes) -> None:
         data = data[os.write(fd, data) :]
 
 
-def _read(fd: int, timeout: float) -> bytes | None:
-    """All that is told; None if that does not come in time (0: for ever)."""
+def _read(fd: int, timeout: float, given_up: Callable[[], bool]) -> bytes | None:
+    """All that is told; None if that does not come in time (0: for ever), or is given up."""
     deadline = time.monotonic() + timeout
     poll = select.poll()
     poll.register(fd, select.POLLIN)
     data = b""
     while True:
-        left = max(0.0, deadline - time.monotonic()) if timeout else None
-        if not poll.poll(None if left is None else left * 1000):
-            return None
+        left = max(0.0, deadline - time.monotonic()) if timeout else _GLANCE_SECONDS
+        if not poll.poll(min(left, _GLANCE_SECONDS) * 1000):
+            if given_up() or left == 0:
+                return None
+            continue
         more = os.read(fd, 65536)
         data += more
         if not more or data == _DONE:  # no end: the function has started something that stays

@@ -10,9 +10,12 @@ import functools
 import logging
 import os
 import random
+import signal
 import sys
+import threading
 import time
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 from gateways.config import Config, Workers, parse_workers
@@ -33,8 +36,15 @@ from gateways.process.pidfile import PidFile
 from gateways.process.privileges import Privileges
 from gateways.process.probe import find_failure
 from gateways.process.retirement import Retirement
-from gateways.process.settling import EXIT_LOAD, EXIT_USAGE, NotReady, make_ready, settle
-from gateways.process.single import SingleProcess
+from gateways.process.settling import (
+    EXIT_LOAD,
+    EXIT_SERVED,
+    EXIT_USAGE,
+    NotReady,
+    make_ready,
+    settle,
+)
+from gateways.process.single import RESTART_SIGNALS, STOP_SIGNALS, SingleProcess
 from gateways.process.supervisor import Supervisor
 from gateways.process.watch import require_watchfiles
 from gateways.wsgi.environ import EnvironBuilder
@@ -45,6 +55,7 @@ Reconfigure = Callable[[], tuple[str, Config]]
 
 _PATIENCE_SECONDS = 1.0  # with workers of a supervisor that was killed a moment ago
 _PAUSE_SECONDS = 0.02
+_SIGNALS = (*STOP_SIGNALS, *RESTART_SIGNALS, signal.SIGUSR1)
 
 
 def launch(reference: str, config: Config, *, reconfigure: Reconfigure | None = None) -> int:
@@ -57,13 +68,46 @@ def launch(reference: str, config: Config, *, reconfigure: Reconfigure | None = 
     before = take_over()
     starter = daemonize() if config.daemon and before is None else None
     launcher = Launcher(reference, config, starter)
+    handlers = _take_signals()
     try:
         return launcher.run(before, reconfigure)
+    except _Stopped as stopped:
+        logger.info("%s: leaving at once", stopped)
+        return EXIT_SERVED
     except ConfigError as error:
         launcher.fail(EXIT_USAGE, f"gateways: error: {error}")
         return EXIT_USAGE
     finally:
+        for number in handlers:
+            signal.signal(number, _pass_over)  # what is left takes no time
         launcher.close()
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+
+
+class _Stopped(BaseException):
+    """A signal asks to stop what is just starting, or ending; the text is its name."""
+
+
+def _stop(number: int, frame: FrameType | None) -> None:
+    raise _Stopped(signal.Signals(number).name)
+
+
+def _pass_over(number: int, frame: FrameType | None) -> None:
+    """Unlike SIG_IGN, a handler is not inherited by the programs that the application runs."""
+
+
+def _take_signals() -> dict[int, Any]:
+    """Until a loop takes the signals over: none may end the process with its files left behind.
+
+    Returns the handlers of before.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        return {}
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
+        signal.signal(number, _stop if number in STOP_SIGNALS else _pass_over)
+    return before
 
 
 def check(reference: str, config: Config) -> int:
@@ -117,6 +161,7 @@ class Launcher:
         self._directory = os.getcwd()
         self._pidfile: PidFile | None = None
         self._listeners: list[Listener] = []
+        self._control: Control | None = None
         self._notifier = Notifier(os.environ)
 
     def run(self, before: dict[str, Any] | None, reconfigure: Reconfigure | None) -> int:
@@ -187,7 +232,7 @@ class Launcher:
         control = None
         leftovers = []
         if pidfile is not None:
-            control = Control(control_path(self._config.pidfile))
+            control = self._control = Control(control_path(self._config.pidfile))
             leftovers = [control.remove_file]
         return Supervisor(
             Plan(
@@ -223,7 +268,7 @@ class Launcher:
             stops_on_usr1=self._stops_on_usr1(),
             retirement=retirement,
             notifier=self._notifier,
-            ready=self._started,
+            ready=self._serves,
         )
         restart = single.run()
         if restart:
@@ -250,6 +295,11 @@ class Launcher:
 
     # -- how it went ---------------------------------------------------------------------------
 
+    def _serves(self) -> None:
+        listening = ", ".join(str(listener) for listener in self._listeners)
+        logger.info("serving %s on %s in this process", self._reference, listening)
+        self._started()
+
     def _started(self) -> None:
         if self._starter is not None:
             capture_output(self._config.error_log)
@@ -267,5 +317,7 @@ class Launcher:
         """Close what was opened."""
         for listener in self._listeners:
             listener.close()
+        if self._control is not None:
+            self._control.close()
         if self._pidfile is not None:
             self._pidfile.remove()

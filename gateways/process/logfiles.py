@@ -18,6 +18,9 @@ from gateways.core.peers import user_name
 logger = logging.getLogger("gateways.logs")
 
 _PATIENCE_MS = 1000  # how long a full pipe may keep a thread
+# Descriptors 1 and 2 are shared with other processes, so they cannot be made non-blocking.
+_NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+_NO_SUCH_FLAG = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
 class Target:
@@ -26,12 +29,14 @@ class Target:
     def __init__(self, fd: int, name: str) -> None:
         self.fd = fd
         self.name = name
+        self._flag = _flag_for(fd)
         self._lost = 0
         self._torn = False  # the last record was cut short
+        self._stuck = False  # whoever reads it has been waited for in vain
 
     def write(self, data: bytes) -> None:
         """Append one record. What cannot be written is counted, and told of once it can be again:
-        a log that is full must not fail a request."""
+        a log that is full, or that nobody reads, must not keep a request or a stop."""
         if self._torn:
             data = b"\n" + data
         length = len(data)
@@ -43,7 +48,7 @@ class Target:
             self._reason = error.strerror
             self._torn = self._torn if len(data) == length else True
             return
-        self._torn = False
+        self._torn = self._stuck = False
         if self._lost:
             lost, self._lost = self._lost, 0
             logger.error(
@@ -55,12 +60,45 @@ class Target:
 
     def _write_some(self, data: bytes) -> int:
         try:
-            return os.write(self.fd, data)
-        except BlockingIOError:  # standard error is a pipe that somebody made non-blocking
-            poll = select.poll()
-            poll.register(self.fd, select.POLLOUT)
-            poll.poll(_PATIENCE_MS)
-            return os.write(self.fd, data)
+            return self._write_now(data)
+        except BlockingIOError:
+            pass
+        # Nobody is waited for twice: a stop has more than one thing to say.
+        if not _is_writable(self.fd, 0 if self._stuck else _PATIENCE_MS):
+            self._stuck = True
+            raise BlockingIOError(errno.EAGAIN, "its reader did not read")
+        self._flag = _flag_for(self.fd)  # it may lead elsewhere by now
+        return self._write_now(data)
+
+    def _write_now(self, data: bytes) -> int:
+        """Write what there is room for. Raises BlockingIOError where there is none."""
+        if self._flag:
+            try:
+                return os.pwritev(self.fd, (data,), -1, self._flag)
+            except OSError as error:
+                if error.errno not in _NO_SUCH_FLAG:
+                    raise
+                self._flag = 0
+        # A file takes all of it. Of a pipe or a socket others may take the room in between; that
+        # is what the flag is for, where the system has it.
+        if not _is_writable(self.fd, 0):
+            raise BlockingIOError(errno.EAGAIN, "its reader did not read")
+        return os.write(self.fd, data)
+
+
+def _flag_for(fd: int) -> int:
+    """What ``pwritev`` is told, for a write that does not wait; 0: it is not to be used."""
+    try:
+        mode = os.fstat(fd).st_mode
+    except OSError:
+        return 0
+    return _NOWAIT if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else 0
+
+
+def _is_writable(fd: int, patience_ms: int) -> bool:
+    poll = select.poll()
+    poll.register(fd, select.POLLOUT)
+    return bool(poll.poll(patience_ms))
 
 
 class LogFile(Target):
@@ -83,6 +121,7 @@ class LogFile(Target):
         new = _open(self.path)
         os.dup2(new, self.fd, inheritable=False)
         os.close(new)
+        self._flag = _flag_for(self.fd)
         self.copy_to(*self.copies)
 
     def close(self) -> None:

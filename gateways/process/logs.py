@@ -233,13 +233,15 @@ def set_log_owner(uid: int) -> None:
             raise ConfigError(f"{file.name}: {logfiles.remedy(error, file.path)}") from error
 
 
-def capture_output(path: str) -> None:
+def capture_output(path: str, *, warn: bool = True) -> None:
     """Point descriptors 1 and 2 at the error log ``path``, or at /dev/null where it is "".
 
     So what the application prints, and what faulthandler writes, lands in the log; it follows
-    when the log is opened anew. Raises ConfigError.
+    when the log is opened anew. ``warn``: say so where that is the end of the log. Raises
+    ConfigError.
     """
-    if not path and any(_writes_to(handler, 2) for handler in logging.getLogger(OWN).handlers):
+    handlers = logging.getLogger(OWN).handlers
+    if warn and not path and any(_writes_to(handler, 2) for handler in handlers):
         logger.warning("nothing will be logged from here on; give --error-log FILE")
     for stream in (sys.stdout, sys.stderr):
         if stream is not None:

@@ -21,6 +21,9 @@ _LOOK_WHEN_IDLE_SECONDS = 10.0  # nothing much grows then, and a sleeping proces
 class Retirement:
     """The limits of one worker, which begins now; ``now`` is of ``time.monotonic``."""
 
+    # Where a fresh worker needs more than --max-rss allows, a successor would be no better.
+    YOUTH_SECONDS = 10.0
+
     def __init__(self, config: Config, random: Random) -> None:
         now = time.monotonic()
         jitter = random.randint(0, config.max_requests_jitter) if config.max_requests else 0
@@ -29,7 +32,8 @@ class Retirement:
         self._began = now
         lifetime = config.max_lifetime_seconds
         self._end = now + lifetime * (1 + random.uniform(0, 0.1)) if lifetime else None
-        self._looked = now - _LOOK_EVERY_SECONDS
+        self._next_look = self._next_look_idle = now + self.YOUTH_SECONDS
+        self._rss_at_first = resident_bytes() if self._rss else 0
         self._reason = ""
 
     def reason(self, requests: int, now: float) -> str:
@@ -40,14 +44,20 @@ class Retirement:
             self._reason = f"it has served {requests} requests (--max-requests)"
         elif self._end is not None and now >= self._end:
             self._reason = f"it has run for {now - self._began:.0f} s (--max-lifetime)"
-        elif self._rss and now >= self._looked + _LOOK_EVERY_SECONDS:
-            self._looked = now
+        elif self._rss and now >= self._next_look:
+            self._next_look = now + _LOOK_EVERY_SECONDS
+            self._next_look_idle = now + _LOOK_WHEN_IDLE_SECONDS
             rss = resident_bytes()
             if rss > self._rss:
                 self._reason = (
                     f"its resident memory is {rss / MIB:.1f} MiB, "
                     f"above {self._rss / MIB:.1f} MiB (--max-rss)"
                 )
+                if self._rss_at_first > self._rss:
+                    self._reason += (
+                        f"; it began with {self._rss_at_first / MIB:.1f} MiB, as any other will: "
+                        "raise the limit"
+                    )
         return self._reason
 
     def next_look(self, now: float) -> float | None:
@@ -56,7 +66,7 @@ class Retirement:
             return now
         times = [] if self._end is None else [self._end]
         if self._rss:
-            times.append(self._looked + _LOOK_WHEN_IDLE_SECONDS)
+            times.append(self._next_look_idle)
         return min(times, default=None)
 
 

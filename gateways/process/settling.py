@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import dataclasses
 import faulthandler
+import os
+import sys
 from collections.abc import Callable
 from typing import TypeVar
 
 from gateways.config import Config
+from gateways.core.peers import user_name
 from gateways.errors import ConfigError
 from gateways.process.daemon import detach
 from gateways.process.environment import activate_venv, apply_environment, read_environment
@@ -24,6 +27,9 @@ Ready = TypeVar("Ready")
 EXIT_SERVED = 0
 EXIT_USAGE = 2
 EXIT_LOAD = 3
+
+
+_changed_user = False
 
 
 class NotReady(Exception):
@@ -40,12 +46,18 @@ def settle(config: Config, privileges: Privileges) -> None:
     faulthandler.enable()
     variables = read_environment(config)  # files that may be root's alone
     privileges.apply()
+    if privileges.uid is not None:
+        global _changed_user  # as global as the process's user
+        _changed_user = True
     config = dataclasses.replace(
         config,
         chdir=privileges.inside(config.chdir),
         pythonpath=tuple(map(privileges.inside, config.pythonpath)),
     )
-    prepare_paths(config)
+    try:
+        prepare_paths(config)
+    except ConfigError as error:
+        raise ConfigError(f"{error}{_explain_rights(config.chdir, *config.pythonpath)}") from error
     apply_environment(config, variables)
     if config.venv:
         activate_venv(privileges.inside(config.venv))
@@ -54,7 +66,7 @@ def settle(config: Config, privileges: Privileges) -> None:
 def let_go_of_terminal(config: Config) -> None:
     """What a daemon's processes do when the start has come to its end."""
     if config.daemon:
-        capture_output(config.error_log)
+        capture_output(config.error_log, warn=False)  # who started it says that once
         detach(output=False)
 
 
@@ -63,8 +75,40 @@ def make_ready(prepare: Callable[[], Ready]) -> Ready:
     try:
         return prepare()
     except LoadFailure as error:
-        raise NotReady(EXIT_LOAD, str(error)) from error
+        raise NotReady(EXIT_LOAD, f"{error}{_explain_rights(*sys.path)}") from error
     except HookFailed as error:
         raise NotReady(EXIT_LOAD, f"gateways: error: {error}") from error
     except ConfigError as error:
         raise NotReady(EXIT_USAGE, f"gateways: error: {error}") from error
+
+
+def _explain_rights(*directories: str) -> str:
+    """Which of these the user that the process has become cannot read, for that may be why."""
+    if not _changed_user:
+        return ""
+    user = user_name(os.geteuid())
+    found: dict[str, str] = {}
+    for directory in directories:
+        closed = _closed_directory(os.path.abspath(directory or "."))
+        if closed:
+            found.setdefault(closed, directory or ".")
+    return "".join(
+        f"\nUser {user} may not read {closed}"
+        f"{'' if closed == directory else f', where {directory} lies'}; let it "
+        f"(chmod o+rx {closed}), or install where everybody may read\n"
+        for closed, directory in found.items()
+    )
+
+
+def _closed_directory(path: str) -> str:
+    """The outermost directory on the way to ``path`` that is closed to this process; '': none."""
+    parents = []
+    while path != os.path.dirname(path):
+        parents.append(path)
+        path = os.path.dirname(path)
+    target = parents[0] if parents else path
+    for directory in [path, *reversed(parents)]:
+        needed = os.R_OK | os.X_OK if directory == target else os.X_OK
+        if os.path.isdir(directory) and not os.access(directory, needed):
+            return directory
+    return ""

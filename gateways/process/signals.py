@@ -58,6 +58,10 @@ class SignalQueue:
             taken.append(self._queue.popleft())
         return taken
 
+    def holds(self, numbers: Iterable[int]) -> bool:
+        """Whether one of these has come and is not taken yet."""
+        return any(number in self._queue for number in numbers)
+
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._queue.append(number)
         try:

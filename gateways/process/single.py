@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 
 from gateways.core.server import Server
+from gateways.process.afterfork import ForkGuard
 from gateways.process.logs import reopen_logs
 from gateways.process.notify import Notifier
 from gateways.process.retirement import Retirement
@@ -55,16 +56,21 @@ class SingleProcess:
         server = self.server
         signals = SignalQueue((*STOP_SIGNALS, *RESTART_SIGNALS, signal.SIGUSR1))
         signals.install()
-        restart = False
+        guard = ForkGuard(signals)
+        guard.server = server
+        if self._retirement is not None:  # a script may be meant to fork its like
+            guard.arm()
+        restart = at_once = False
         try:
             server.start()
             self._ready()
             self._notifier.ready()
-            stopping = at_once = False
+            stopping = False
             while not (server.stopped() or at_once):
                 pauses = [server.tick(), self._look(time.monotonic())]
                 pause = min((pause for pause in pauses if pause is not None), default=None)
                 server.clock.sleep(pause, signals.fileno())
+                guard.leave_if_forked()
                 asked = signals.take()
                 if self._stop_asked.is_set() and not stopping:
                     asked.append(signal.SIGTERM)
@@ -73,23 +79,32 @@ class SingleProcess:
                         reopen_logs()
                         continue
                     if number == signal.SIGQUIT or (stopping and number not in RESTART_SIGNALS):
+                        logger.info("stopping at once")
                         at_once = True
                         break
                     logger.debug("%s: stopping", signal.Signals(number).name)
+                    if not stopping:
+                        logger.info("stopping")
                     restart = number in RESTART_SIGNALS
                     stopping = True
                     self._notifier.stopping()
                     server.stop()
         finally:
-            server.close()
+            if at_once:
+                server.close("the process was told to stop at once")
+            else:
+                server.close()
+            guard.disarm()
             signals.restore()
+            logger.info("stopped")
         return restart
 
     def _look(self, now: float) -> float | None:
         """Leave if it is time to, give the service manager a sign; when to come again."""
         times: list[float | None] = []
         if self._retirement is not None and not self._stop_asked.is_set():
-            reason = self._retirement.reason(self.server.served, now)
+            server = self.server
+            reason = server.replacement_wanted or self._retirement.reason(server.served, now)
             if reason:
                 logger.info(
                     "leaving, for whoever started this process to start it again: %s", reason

@@ -294,7 +294,10 @@ class Supervisor:
         try:
             reference, config = self._read_configuration()
             prepare = functools.partial(settle, config, Privileges.from_config(config))
-            run_supervisor_hook(config, "on_reload", self._generations + 1, prepare)
+            stops = (signal.SIGTERM, signal.SIGINT, signal.SIGQUIT)
+            given_up = functools.partial(self._signals.holds, stops)
+            number = self._generations + 1
+            run_supervisor_hook(config, "on_reload", number, prepare, given_up)
             self._bring_up(reference, config, self._reload_done)
         except ConfigError as error:
             log_text(logger, logging.ERROR, f"no reload: {error}")

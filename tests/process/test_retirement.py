@@ -64,7 +64,7 @@ def test_after_a_time_and_up_to_a_tenth_more() -> None:
 def test_when_its_memory_has_grown() -> None:
     def work() -> object:
         limits = retirement(max_rss_bytes=resident_bytes() + 50 * MIB)
-        now = time.monotonic()
+        now = time.monotonic() + Retirement.YOUTH_SECONDS
         before = limits.reason(1, now)
         with mmap.mmap(-1, 80 * MIB) as memory:
             memory.write(b"x" * (80 * MIB))
@@ -77,9 +77,21 @@ def test_when_its_memory_has_grown() -> None:
     assert reason.endswith("MiB (--max-rss)")
 
 
+def test_a_limit_that_no_worker_can_keep_is_no_reason_to_leave_at_once() -> None:
+    limits = retirement(max_rss_bytes=1)
+    now = time.monotonic()
+    then = limits.next_look(now)
+    assert then is not None
+    assert limits.reason(1000, then - 0.1) == ""
+    assert then - now == pytest.approx(10, abs=1)
+    reason = limits.reason(1, then)
+    assert "above 0.0 MiB (--max-rss); it began with" in reason
+    assert reason.endswith("raise the limit")
+
+
 def test_a_worker_at_rest_is_looked_at_now_and_then() -> None:
     limits = retirement(max_rss_bytes=2**50, max_lifetime_seconds=HOUR)
-    now = time.monotonic()
+    now = time.monotonic() + Retirement.YOUTH_SECONDS
     assert limits.reason(0, now) == ""
     assert limits.next_look(now) == now + 10
     assert limits.reason(0, now + 10) == ""

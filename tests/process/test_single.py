@@ -174,7 +174,7 @@ def test_a_second_signal_stops_at_once(process: Process) -> None:
         assert peer.is_closed()
         status, errors = process.end()
     assert status == 0
-    assert "still running when the time to stop was over: GET '/wait'" in errors
+    assert "still running when the process was told to stop at once: GET '/wait'" in errors
 
 
 def test_the_graceful_timeout_bounds_the_stop(tmp_path: Path) -> None:
