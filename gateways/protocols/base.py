@@ -90,29 +90,26 @@ NewBody = Callable[[Request, int | None], BodySink]
 """Makes the body of a request; its second argument is the length in bytes, None if unknown."""
 
 
-class Codec(Protocol):
-    """One instance per transport connection."""
+class Codec:
+    """The base of all codecs; one instance per transport connection.
 
-    output: list[Buffer]
-    """Bytes owed to the peer, in order; the connection takes the list away and sends it."""
+    ``output`` holds the bytes owed to the peer, in order; the connection takes the list away and
+    sends it. ``active`` counts requests begun and not yet ended by ``end`` or ``abort``,
+    ``requests_seen`` all that were begun since the connection was opened. ``multiplexes``: the peer
+    has shown that it may put a second request beside a running one. ``closing``: the connection
+    must be closed once ``active`` is 0 and ``output`` is sent. ``input_pending``: the peer may
+    still be sending what belongs to an ended request: linger before the close. ``queued`` counts
+    requests that have come and may not run before an earlier one has ended.
+    """
 
-    active: int
-    """Requests begun and not yet ended by ``end`` or ``abort``."""
-
-    requests_seen: int
-    """Requests begun since the connection was opened."""
-
-    multiplexes: bool
-    """The peer has shown that it may put a second request beside a running one."""
-
-    closing: bool
-    """The connection must be closed once ``active`` is 0 and ``output`` is sent."""
-
-    input_pending: bool
-    """The peer may still be sending what belongs to an ended request: linger before the close."""
-
-    queued: int
-    """Requests that have come and may not run before an earlier one has ended."""
+    def __init__(self) -> None:
+        self.output: list[Buffer] = []
+        self.active = 0
+        self.requests_seen = 0
+        self.multiplexes = False
+        self.closing = False
+        self.input_pending = False
+        self.queued = 0
 
     def receive_data(self, data: bytes) -> list[Request]:
         """Take bytes from the peer; return the requests that became ready to run.
@@ -120,30 +117,37 @@ class Codec(Protocol):
         ``b""`` says that the peer has closed: requests in flight are marked aborted.
         Raises ProtocolError where the connection itself cannot go on.
         """
+        raise NotImplementedError
 
     def send_head(self, request: Request, status: str, headers: Headers) -> None:
         """Set the head of the response; it leaves with the first body bytes or with the end."""
+        raise NotImplementedError
 
     def send_body(self, request: Request, chunk: bytes) -> None:
         """Append a non-empty piece of the response body."""
+        raise NotImplementedError
 
     def send_errors(self, request: Request, text: str) -> None:
         """Append text to the web server's error log, where the protocol has a way to."""
 
     def end(self, request: Request) -> None:
         """Complete the response."""
+        raise NotImplementedError
 
     def abort(self, request: Request) -> None:
         """End a response that cannot be completed, so that the peer can tell, where it can."""
+        raise NotImplementedError
 
     def body_wanted(self) -> None:
         """An application waits for more of a body; HTTP owes the peer a 100 (Continue) then."""
 
     def next_requests(self) -> list[Request]:
         """Those of them that may run now; asked after an ``end`` where ``queued`` is not 0."""
+        return []
 
     def phase(self) -> Phase:
         """What the peer still owes; asked rarely, by the deadlines."""
+        raise NotImplementedError
 
 
 CodecFactory = Callable[[NewBody, object], Codec]

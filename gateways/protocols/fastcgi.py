@@ -48,16 +48,16 @@ from gateways.protocols.variables import content_length, decode_pairs, encode_pa
 # The record types that belong to requests; every other one is management or unknown.
 _REQUEST_TYPES = frozenset(range(FCGI_BEGIN_REQUEST, FCGI_DATA + 1))
 
+# As plain numbers: a member of an enum costs a lookup in its class.
+_PARAMS, _STDIN, _DATA, _COMPLETE, _IGNORED = map(int, Receiving)
+
 
 class FastCGI(FastCGIResponses):
     """The codec of one connection (see ``gateways.protocols.base.Codec``): the receiving half."""
 
     def __init__(self, new_body: NewBody, settings: FastCGISettings) -> None:
-        super().__init__()
-        self.requests_seen = 0
-        self.multiplexes = False
+        super().__init__(settings)
         self._new_body = new_body
-        self._settings = settings
         self._held: list[bytes] = []  # the pieces of an incomplete record
         self._held_size = 0
         self._needed = FCGI_HEADER_LEN  # bytes that make the held record complete
@@ -99,7 +99,7 @@ class FastCGI(FastCGIResponses):
                 state = RECEIVING.get((request.receiving, record_type))
                 if state is None:
                     self._unexpected(record_type, request)
-                elif state == Receiving.IGNORED:
+                elif state == _IGNORED:
                     if record_type == FCGI_ABORT_REQUEST:
                         self._abort_requested(request)
                 elif record_type == FCGI_PARAMS:
@@ -118,7 +118,7 @@ class FastCGI(FastCGIResponses):
         """What the peer still owes (see ``Codec.phase``)."""
         phase = Phase.IDLE
         for request in list(self._requests.values()):
-            if request.receiving is Receiving.PARAMS:
+            if request.receiving == _PARAMS:
                 return Phase.HEAD
             if not request.running:
                 phase = Phase.BODY
@@ -210,7 +210,7 @@ class FastCGI(FastCGIResponses):
                 )
                 self._refuse(request, error, ready)
             return
-        request.receiving = Receiving.STDIN
+        request.receiving = _STDIN
         try:
             params = request.params[0] if len(request.params) == 1 else b"".join(request.params)
             request.variables = decode_pairs(params, self._settings.max_variables)
@@ -234,7 +234,7 @@ class FastCGI(FastCGIResponses):
             if request.role == FCGI_FILTER:
                 self._data(request, content)
             return
-        if request.receiving is not Receiving.STDIN:
+        if request.receiving != _STDIN:
             return  # beyond the end of the stream
         if not content:
             if request.body is not None:
@@ -243,7 +243,7 @@ class FastCGI(FastCGIResponses):
                 request.body = self._new_body(request, request.content_length)
                 request.body.end()  # declared, but nothing came
             awaits_data = request.role == FCGI_FILTER and not request.data_ended
-            request.receiving = Receiving.DATA if awaits_data else Receiving.COMPLETE
+            request.receiving = _DATA if awaits_data else _COMPLETE
             if not request.running:
                 request.running = True
                 ready.append(request)
@@ -275,8 +275,8 @@ class FastCGI(FastCGIResponses):
         else:
             data.end()
             request.data_ended = True
-            if request.receiving is Receiving.DATA:
-                request.receiving = Receiving.COMPLETE
+            if request.receiving == _DATA:
+                request.receiving = _COMPLETE
 
     def _data_sink(self, request: FastCGIRequest) -> BodySink:
         if request.data is None:
@@ -289,11 +289,7 @@ class FastCGI(FastCGIResponses):
     def _open_streams(self, runnable: Request) -> None:
         """Give a request that is about to run the inputs that its peer has not finished."""
         request = self._requests[runnable.id]  # type: ignore[attr-defined]
-        if (
-            request.receiving is Receiving.STDIN
-            and request.body is None
-            and request.content_length is None
-        ):
+        if request.receiving == _STDIN and request.body is None and request.content_length is None:
             request.body = self._new_body(request, None)
         if request.role == FCGI_FILTER and request.refusal is None:
             self._data_sink(request)
@@ -307,7 +303,7 @@ class FastCGI(FastCGIResponses):
 
     def _refuse(self, request: FastCGIRequest, error: ProtocolError, ready: list[Request]) -> None:
         """Have the core answer the request with an error; the rest of it is dropped."""
-        request.receiving = Receiving.IGNORED
+        request.receiving = _IGNORED
         request.params = []
         if request.running:
             return  # it learns of the error from its body
@@ -321,14 +317,14 @@ class FastCGI(FastCGIResponses):
             return
         raise ProtocolError(
             f"a record of type {record_type} while request {request.id} is in state "
-            f"{request.receiving.name}"
+            f"{Receiving(request.receiving).name}"
         )
 
     def _abort_requested(self, request: FastCGIRequest) -> None:
         """Section 5.4: the application should end as soon as it can."""
         if request.running:
             self._open_streams(request)  # what it has not been given yet, it must not find empty
-        request.receiving = Receiving.IGNORED
+        request.receiving = _IGNORED
         if request.running:
             request.aborted = True
             self._fail_streams(request, "the web server aborted the request")

@@ -6,7 +6,7 @@ its request is complete leaves input behind, which the connection has to know.
 
 from __future__ import annotations
 
-from gateways.protocols.base import Buffer, Headers, Request
+from gateways.protocols.base import Codec, Headers, Request
 from gateways.protocols.fastcgi_state import FastCGIRequest, FastCGISettings, Receiving, Sending
 from gateways.protocols.head import status_head
 from gateways.protocols.records import (
@@ -22,34 +22,26 @@ from gateways.protocols.records import (
 
 _HELD_ERRORS = 65536
 
+# As plain numbers: a member of an enum costs a lookup in its class.
+_NOTHING, _HEAD, _BODY = map(int, Sending)
+_COMPLETE = int(Receiving.COMPLETE)
 
-class FastCGIResponses:
+
+class FastCGIResponses(Codec):
     """The responses of one connection (see ``gateways.protocols.base.Codec``)."""
 
-    _settings: FastCGISettings
-
-    def __init__(self) -> None:
-        self.output: list[Buffer] = []
-        self.active = 0
-        self.closing = False
-        self.input_pending = False
-        self.queued = 0  # every request of a connection may run at once
+    def __init__(self, settings: FastCGISettings) -> None:
+        super().__init__()
+        self._settings = settings
         self._requests: dict[int, FastCGIRequest] = {}
-
-    def body_wanted(self) -> None:
-        """Nothing: the web server has answered an Expect header long before."""
-
-    def next_requests(self) -> list[Request]:
-        """None, as ``queued`` says."""
-        return []
 
     def send_head(self, request: Request, status: str, headers: Headers) -> None:
         """Set the head; it leaves with the first body bytes or the end."""
         own = self._own(request)
-        if own.sending is not Sending.NOTHING:
+        if own.sending != _NOTHING:
             raise RuntimeError("the head of this response was set already")
         own.head = status_head(status, headers)
-        own.sending = Sending.HEAD
+        own.sending = _HEAD
 
     def _send_held_errors(self, own: FastCGIRequest) -> None:
         held, own.errors_held = own.errors_held, b""
@@ -59,13 +51,13 @@ class FastCGIResponses:
     def send_body(self, request: Request, chunk: bytes) -> None:
         """Append STDOUT records; without a head, ``chunk`` is CGI output as it stands."""
         own = self._own(request)
-        if own.sending is Sending.HEAD:
+        if own.sending == _HEAD:
             if len(chunk) <= COPY_BELOW and not own.errors_held:
                 chunk = own.head + chunk
             else:
                 pack_stream(FCGI_STDOUT, own.id, own.head, self.output)
             own.head = b""
-        own.sending = Sending.BODY
+        own.sending = _BODY
         if own.errors_held:
             self._send_held_errors(own)
         pack_stream(FCGI_STDOUT, own.id, chunk, self.output)
@@ -79,7 +71,7 @@ class FastCGIResponses:
         own = self._own(request)
         if text:
             own.errors_held += text.encode("utf-8", "backslashreplace")
-            if own.sending is Sending.BODY:
+            if own.sending == _BODY:
                 self._send_held_errors(own)
             elif len(own.errors_held) > _HELD_ERRORS:
                 own.errors_held = own.errors_held[:_HELD_ERRORS]
@@ -103,7 +95,7 @@ class FastCGIResponses:
             self.closing = True
 
     def _end(self, own: FastCGIRequest, app_status: int) -> None:
-        if own.sending is Sending.HEAD:
+        if own.sending == _HEAD:
             self.send_body(own, b"")
         if own.errors_held:
             self._send_held_errors(own)
@@ -120,7 +112,7 @@ class FastCGIResponses:
     def _forget(self, own: FastCGIRequest) -> None:
         del self._requests[own.id]
         self.active -= 1
-        if own.receiving is not Receiving.COMPLETE:
+        if own.receiving != _COMPLETE:
             self.input_pending = True
 
     def _own(self, request: Request) -> FastCGIRequest:

@@ -43,7 +43,10 @@ class Sending(enum.IntEnum):
     BODY = 2  # the head has left
 
 
-RECEIVING = {
+_PARAMS = int(Receiving.PARAMS)
+_NOTHING = int(Sending.NOTHING)
+
+RECEIVING: dict[tuple[int, int], int] = {
     (Receiving.PARAMS, FCGI_PARAMS): Receiving.PARAMS,  # an empty one ends the stream
     (Receiving.PARAMS, FCGI_ABORT_REQUEST): Receiving.IGNORED,
     (Receiving.STDIN, FCGI_STDIN): Receiving.STDIN,  # an empty one ends the stream
@@ -103,8 +106,8 @@ class FastCGIRequest(Request):
         super().__init__()
         self.id = request_id
         self.role = role
-        self.receiving = Receiving.PARAMS
-        self.sending = Sending.NOTHING
+        self.receiving = _PARAMS  # one of ``Receiving``
+        self.sending = _NOTHING  # one of ``Sending``
         self.params: list[bytes] = []
         self.params_size = 0
         self.received = 0  # bytes of STDIN

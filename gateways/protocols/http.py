@@ -37,6 +37,7 @@ _MAX_HELD = 1 << 20
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
 _END_OF_HEAD = b"\r\n\r\n"
+_ENDED = int(Sending.ENDED)
 
 
 class HTTP(HTTPResponses):
@@ -227,7 +228,7 @@ class HTTP(HTTPResponses):
             content = data[: own.body_left] if len(data) > own.body_left else data
             rest = data[len(content) :]
             own.body_left -= len(content)
-        if own.sending is Sending.ENDED:
+        if own.sending == _ENDED:
             self._drain(own, len(data) - len(rest))
             return b"" if self._deaf else rest
         own.received += len(content)
@@ -273,7 +274,7 @@ class HTTP(HTTPResponses):
 
     def _stop(self) -> None:
         """Close after what is in flight; drop everything else."""
-        super()._stop()
+        HTTPResponses._stop(self)
         if self._held:
             self.input_pending = True
             self._held.clear()

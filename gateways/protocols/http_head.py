@@ -9,7 +9,6 @@ Where the head ends was decided by the codec, so the parser sees nothing else.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
 
 try:
     import httptools
@@ -43,17 +42,27 @@ def split_host(host: str) -> tuple[str, str] | None:
     return (match[1], match[2] or "") if match else None
 
 
-@dataclass(slots=True)
 class Head:
     """What a head says. ``content_length`` is 0 without a body, None for a chunked one."""
 
-    method: str
-    target: str
-    minor: int  # of the version HTTP/1.x
-    values: dict[str, str]  # of the fields, repeated ones joined, by their names in lower case
-    content_length: int | None = 0
-    keep_alive: bool = True
-    expects_continue: bool = False
+    __slots__ = (
+        "content_length",
+        "expects_continue",
+        "keep_alive",
+        "method",
+        "minor",
+        "target",
+        "values",
+    )
+
+    def __init__(self, method: str, target: str, minor: int) -> None:
+        self.method = method
+        self.target = target
+        self.minor = minor  # of the version HTTP/1.x
+        self.values: dict[str, str] = {}  # of the fields, repeated ones joined; names in lower case
+        self.content_length: int | None = 0
+        self.keep_alive = True
+        self.expects_continue = False
 
     @property
     def is_chunked(self) -> bool:
@@ -68,7 +77,7 @@ def parse_request_line(line: bytes) -> Head:
         if _OTHER_VERSION.fullmatch(line):
             raise ProtocolError(f"not HTTP/1: {line[-20:].decode('latin-1')!r}", 505)
         raise ProtocolError(f"not a request line: {line[:100].decode('latin-1')!r}")
-    return Head(match[1].decode("latin-1"), match[2].decode("latin-1"), int(match[4]), {})
+    return Head(match[1].decode("latin-1"), match[2].decode("latin-1"), int(match[4]))
 
 
 def parse_fields(head: Head, block: bytes, max_fields: int) -> None:

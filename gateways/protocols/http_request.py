@@ -56,13 +56,16 @@ class HTTPSettings:
     max_requests: int = 0  # of one connection
 
 
-class Sending(enum.Enum):
+class Sending(enum.IntEnum):
     """How far a response is."""
 
     NOTHING = enum.auto()
     HEAD = enum.auto()  # set, not sent
     BODY = enum.auto()  # the head is on its way
     ENDED = enum.auto()
+
+
+_NOTHING = int(Sending.NOTHING)
 
 
 class HTTPRequest(Request):
@@ -84,7 +87,6 @@ class HTTPRequest(Request):
         "received",
         "running",
         "sending",
-        "status",
     )
 
     def __init__(self) -> None:
@@ -98,8 +100,7 @@ class HTTPRequest(Request):
         self.received = 0  # bytes of the body
         self.body_left = 0
         self.decoder: ChunkedDecoder | None = None
-        self.sending = Sending.NOTHING
-        self.status = ""
+        self.sending = _NOTHING  # one of ``Sending``
         self.fields: list[tuple[str, str]] = []  # of the response
         self.is_chunked_response = False
 

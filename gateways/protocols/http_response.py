@@ -7,7 +7,7 @@ and that depends on how much of the request's body is still to come.
 
 from __future__ import annotations
 
-from gateways.protocols.base import Buffer, Headers, Request
+from gateways.protocols.base import Codec, Headers, Request
 from gateways.protocols.http_request import HTTPRequest, HTTPSettings, Sending
 
 _SMALL = 16384  # bytes that are copied, to leave in one piece
@@ -17,37 +17,34 @@ MAX_DRAIN = 65536
 _BODYLESS = frozenset({"204", "304"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
+# As plain numbers: a member of an enum costs a lookup in its class.
+_NOTHING, _HEAD, _BODY, _ENDED = map(int, Sending)
 
-class HTTPResponses:
+
+class HTTPResponses(Codec):
     """The responses of one connection (see ``gateways.protocols.base.Codec``)."""
 
     def __init__(self, settings: HTTPSettings) -> None:
-        self.output: list[Buffer] = []
-        self.active = 0
-        self.requests_seen = 0
-        self.multiplexes = False
-        self.closing = False
-        self.input_pending = False
-        self.queued = 0
+        super().__init__()
         self._settings = settings
         self._current: HTTPRequest | None = None  # in flight, or ended with its body still coming
 
     def send_head(self, request: Request, status: str, headers: Headers) -> None:
         """Set the head; it leaves with the first body bytes or the end."""
         own = self._own(request)
-        if own.sending is not Sending.NOTHING:
+        if own.sending != _NOTHING:
             raise RuntimeError("the head of this response was set already")
         own.status = status
         own.fields = headers
-        own.sending = Sending.HEAD
+        own.sending = _HEAD
 
     def send_body(self, request: Request, chunk: bytes) -> None:
         """Append a piece; what a response that has no body is given is dropped."""
         own = self._own(request)
-        if own.sending is Sending.NOTHING:
+        if own.sending == _NOTHING:
             raise RuntimeError("a body without a head")
         bodyless = own.is_head or own.status[:3] in _BODYLESS or own.status[:3] == "205"
-        if own.sending is Sending.BODY:
+        if own.sending == _BODY:
             if not bodyless:
                 self._append(b"", chunk, own.is_chunked_response)
             return
@@ -56,24 +53,21 @@ class HTTPResponses:
         head = self._head(own, len(chunk), is_last=False)
         self._append(head, chunk, own.is_chunked_response)
 
-    def send_errors(self, request: Request, text: str) -> None:
-        """Nothing: HTTP has no way to tell a server's error log."""
-
     def body_wanted(self) -> None:
         """Tell a client that waits to be told so to send its body (RFC 9110, section 10.1.1)."""
         own = self._current
         if own is None or not own.expects_continue:
             return
-        if own.sending is Sending.NOTHING or own.sending is Sending.HEAD:
+        if own.sending == _NOTHING or own.sending == _HEAD:
             own.expects_continue = False
             self.output.append(_CONTINUE)
 
     def end(self, request: Request) -> None:
         """Complete the response."""
         own = self._own(request)
-        if own.sending is Sending.NOTHING:
+        if own.sending == _NOTHING:
             raise RuntimeError("the end of a response without a head")
-        if own.sending is Sending.HEAD:
+        if own.sending == _HEAD:
             self.output.append(self._head(own, 0, is_last=True))
         elif own.is_chunked_response:
             self.output.append(b"0\r\n\r\n")
@@ -92,7 +86,7 @@ class HTTPResponses:
         self.closing = True
 
     def _forget(self, own: HTTPRequest) -> None:
-        own.sending = Sending.ENDED
+        own.sending = _ENDED
         self.active -= 1
         if own.is_complete:
             self._current = None
@@ -137,7 +131,7 @@ class HTTPResponses:
             head += "Connection: close\r\n"
         elif not own.minor:
             head += "Connection: keep-alive\r\n"
-        own.sending = Sending.BODY
+        own.sending = _BODY
         own.fields = []
         return (head + "\r\n").encode("latin-1")
 
@@ -163,6 +157,6 @@ class HTTPResponses:
 
     def _own(self, request: Request) -> HTTPRequest:
         own = self._current
-        if own is None or own is not request or own.sending is Sending.ENDED:
+        if own is None or own is not request or own.sending == _ENDED:
             raise RuntimeError("this request is not in flight on this connection")
         return own

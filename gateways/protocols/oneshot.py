@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 
 from gateways.errors import LimitExceeded, ProtocolError
-from gateways.protocols.base import Buffer, Headers, NewBody, Phase, Request
+from gateways.protocols.base import Codec, Headers, NewBody, Phase, Request
 from gateways.protocols.limits import RequestLimits
 from gateways.protocols.variables import content_length
 
@@ -20,7 +20,7 @@ from gateways.protocols.variables import content_length
 _COPY_BELOW = 16384
 
 
-class Receiving(enum.Enum):
+class Receiving(enum.IntEnum):
     """How far the peer has come."""
 
     HEAD = enum.auto()
@@ -29,7 +29,7 @@ class Receiving(enum.Enum):
     IGNORED = enum.auto()  # refused, ended or cut off: whatever comes is dropped
 
 
-class Sending(enum.Enum):
+class Sending(enum.IntEnum):
     """How far we have come with the response."""
 
     NOTHING = enum.auto()
@@ -38,21 +38,20 @@ class Sending(enum.Enum):
     ENDED = enum.auto()
 
 
-class OneShot:
+# As plain numbers: a member of an enum costs a lookup in its class.
+_HEAD, _BODY, _COMPLETE, _IGNORED = map(int, Receiving)
+_NOTHING_SENT, _HEAD_SET, _BODY_SENT, _ENDED = map(int, Sending)
+
+
+class OneShot(Codec):
     """The codec of one connection (see ``gateways.protocols.base.Codec``), but for the head."""
 
     def __init__(self, new_body: NewBody, settings: RequestLimits) -> None:
-        self.output: list[Buffer] = []
-        self.active = 0
-        self.requests_seen = 0
-        self.multiplexes = False
-        self.closing = False  # True with the only request
-        self.input_pending = False
-        self.queued = 0
+        super().__init__()  # ``closing`` turns True with the only request
         self._new_body = new_body
         self._settings = settings
-        self._receiving = Receiving.HEAD
-        self._sending = Sending.NOTHING
+        self._receiving = _HEAD
+        self._sending = _NOTHING_SENT
         self._request: Request | None = None
         self._running = False  # it was handed out, and will be ended by the core
         self._held: list[bytes] = []  # the pieces of an incomplete head
@@ -89,9 +88,9 @@ class OneShot:
         if not data:
             self._peer_closed()
             return []
-        if self._receiving is Receiving.BODY:
+        if self._receiving == _BODY:
             return self._receive_body(data)
-        if self._receiving is not Receiving.HEAD:
+        if self._receiving != _HEAD:
             self.input_pending = True  # it sends more than it has announced
             return []
         if self._held:
@@ -111,19 +110,19 @@ class OneShot:
     def _begin(self, head: bytes, rest: bytes) -> list[Request]:
         """The head is complete; ``rest`` follows it."""
         self.closing = True
-        self._receiving = Receiving.BODY
+        self._receiving = _BODY
         request = Request()
         try:
             variables = self._read_head(head)
             if variables is None:
-                self._receiving = Receiving.IGNORED
+                self._receiving = _IGNORED
                 return []
             request.variables = variables
             length = content_length(variables) or 0  # nothing else tells where a body ends
             self._check_length(length)
         except ProtocolError as error:
             request.refusal = error
-            self._receiving = Receiving.IGNORED
+            self._receiving = _IGNORED
             length = 0
         self._request = request
         self.active = self.requests_seen = 1
@@ -133,7 +132,7 @@ class OneShot:
         self._body_left = length
         if length:
             return self._receive_body(rest) if rest else []
-        self._receiving = Receiving.COMPLETE
+        self._receiving = _COMPLETE
         self.input_pending = bool(rest)
         return self._run(request)
 
@@ -156,7 +155,7 @@ class OneShot:
         self._received += len(data)
         request.body.feed(data)
         if not self._body_left:
-            self._receiving = Receiving.COMPLETE
+            self._receiving = _COMPLETE
         # A small body is awaited whole, so that a slow upload holds no thread.
         if self._body_left and self._received <= self._settings.body_memory_bytes:
             return []
@@ -172,61 +171,51 @@ class OneShot:
         """The peer sends no more, but may well wait for what it has asked for (a half-close)."""
         self.closing = True
         self._held = []  # of a head: a health check that connects and leaves
-        if self._receiving is Receiving.BODY:
+        if self._receiving == _BODY:
             request = self._own(self._request)
             if request.body is not None:
                 request.body.end()
             if not self._running:
                 self._forget()
-        if self._receiving is not Receiving.COMPLETE:
-            self._receiving = Receiving.IGNORED
+        if self._receiving != _COMPLETE:
+            self._receiving = _IGNORED
         self.input_pending = False
 
     def phase(self) -> Phase:
         """What the peer still owes (see ``Codec.phase``)."""
-        if self._receiving is Receiving.HEAD and self._held:
+        if self._receiving == _HEAD and self._held:
             return Phase.HEAD
-        if self._receiving is Receiving.BODY and not self._running:
+        if self._receiving == _BODY and not self._running:
             return Phase.BODY
         return Phase.IDLE
-
-    def body_wanted(self) -> None:
-        """Nothing: the web server has answered an Expect header long before."""
-
-    def next_requests(self) -> list[Request]:
-        """None, as ``queued`` says."""
-        return []
 
     # -- sending -------------------------------------------------------------------------------
 
     def send_head(self, request: Request, status: str, headers: Headers) -> None:
         """Set the head; it leaves with the first body bytes or the end."""
         self._own(request)
-        if self._sending is not Sending.NOTHING:
+        if self._sending != _NOTHING_SENT:
             raise RuntimeError("the head of this response was set already")
         self._response_head = self._pack_head(status, headers)
-        self._sending = Sending.HEAD
+        self._sending = _HEAD_SET
 
     def send_body(self, request: Request, chunk: bytes) -> None:
         """Append a piece; without a head, ``chunk`` is raw output as it stands."""
         self._own(request)
-        if self._sending is Sending.HEAD:
+        if self._sending == _HEAD_SET:
             if len(chunk) <= _COPY_BELOW:
                 chunk = self._response_head + chunk
             else:
                 self.output.append(self._response_head)
             self._response_head = b""
-        self._sending = Sending.BODY
+        self._sending = _BODY_SENT
         if chunk:
             self.output.append(chunk)
-
-    def send_errors(self, request: Request, text: str) -> None:
-        """Nothing: neither protocol has a way to the web server's error log."""
 
     def end(self, request: Request) -> None:
         """Complete the response: what is left to do is the connection's, the close."""
         self._own(request)
-        if self._sending is Sending.HEAD:
+        if self._sending == _HEAD_SET:
             self.send_body(request, b"")
         self._forget()
 
@@ -237,10 +226,10 @@ class OneShot:
 
     def _forget(self) -> None:
         self._request = None
-        self._sending = Sending.ENDED
+        self._sending = _ENDED
         self.active = 0
-        if self._receiving is not Receiving.COMPLETE:
-            self._receiving = Receiving.IGNORED
+        if self._receiving != _COMPLETE:
+            self._receiving = _IGNORED
             self.input_pending = True
 
     def _own(self, request: Request | None) -> Request:

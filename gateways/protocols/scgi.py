@@ -10,8 +10,9 @@ from __future__ import annotations
 import re
 
 from gateways.errors import LimitExceeded, ProtocolError
-from gateways.protocols.base import Headers
+from gateways.protocols.base import Headers, NewBody
 from gateways.protocols.head import status_head
+from gateways.protocols.limits import RequestLimits
 from gateways.protocols.oneshot import OneShot
 from gateways.protocols.variables import decode_fields, iter_fields, largest
 
@@ -23,8 +24,10 @@ _LENGTH_BEGUN = re.compile(rb"0|[1-9][0-9]{0,%d}" % (_MOST_DIGITS - 1))
 class Scgi(OneShot):
     """The codec of one connection (see ``gateways.protocols.base.Codec``)."""
 
-    _prefix = 0  # bytes of the netstring's length and its colon
-    _length = 0  # what it says
+    def __init__(self, new_body: NewBody, settings: RequestLimits) -> None:
+        super().__init__(new_body, settings)
+        self._prefix = 0  # bytes of the netstring's length and its colon
+        self._length = 0  # what it says
 
     def _head_size(self, data: bytes) -> int:
         """The netstring's length tells (see ``OneShot._head_size``).

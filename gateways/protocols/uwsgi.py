@@ -10,9 +10,10 @@ the uWSGI server (evaluate code, call a function, reload), which nobody gets fro
 from __future__ import annotations
 
 from gateways.errors import LimitExceeded, ProtocolError
-from gateways.protocols.base import Headers
+from gateways.protocols.base import Headers, NewBody
 from gateways.protocols.encoders import UWSGI_HEADER
 from gateways.protocols.head import status_line_head
+from gateways.protocols.limits import RequestLimits
 from gateways.protocols.oneshot import OneShot
 from gateways.protocols.variables import decode_vars, iter_vars, largest
 
@@ -66,7 +67,9 @@ _SCHEME = "UWSGI_SCHEME"
 class Uwsgi(OneShot):
     """The codec of one connection (see ``gateways.protocols.base.Codec``)."""
 
-    _protocol = ""  # SERVER_PROTOCOL of the request
+    def __init__(self, new_body: NewBody, settings: RequestLimits) -> None:
+        super().__init__(new_body, settings)
+        self._protocol = ""  # SERVER_PROTOCOL of the request
 
     def _head_size(self, data: bytes) -> int:
         """The header tells (see ``OneShot._head_size``)."""
