@@ -259,7 +259,7 @@ class Reception(Transport):
 
     def _break(self) -> None:
         """Give the connection up: requests in flight are aborted, their threads woken."""
-        super()._break()
+        Transport._break(self)
         self.codec.receive_data(b"")
         self.codec.output.clear()
 
@@ -297,4 +297,4 @@ class Reception(Transport):
     def _close(self) -> None:
         if not self.closed:
             self._server.forget(self, self._fd)
-            super()._close()
+            Transport._close(self)

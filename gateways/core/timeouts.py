@@ -17,7 +17,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
-from types import FrameType
+from types import FrameType, FunctionType
 from typing import Generic, Protocol, TypeVar
 
 from gateways import errors
@@ -26,14 +26,20 @@ from gateways.core.connection import Connection
 from gateways.core.stacklog import log_with_lines
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
-from gateways.wsgi.runner import Response, request_name, run_application
+from gateways.wsgi.runner import RUNNING, Response, request_name, run_application
 
 logger = logging.getLogger("gateways.timeouts")
 
 _PACKAGE = os.path.dirname(errors.__file__) + os.sep
 _THREADING = threading.__file__  # has the outermost frames of every thread
 # The places where the application is called, and its iterable is asked for more.
-_CALLERS = (run_application.__code__, Response.send_iterable.__code__)
+_CALLERS = (
+    getattr(run_application, "__code__", None),
+    getattr(Response.send_iterable, "__code__", None),
+)
+# Compiled functions have no frames: there a flag tells what the frames tell elsewhere.
+_HAS_FRAMES = isinstance(run_application, FunctionType)
+_OUTERMOST = threading.Thread.run.__code__
 
 
 class WatchedWorker(Protocol):
@@ -204,12 +210,16 @@ def interrupt(thread: int, request: Request, streaming: bool = False) -> bool:
     it asks for the frames once more, by an operator, and compares. Nor may the garbage
     collector run in it, for it may run anything.
 
+    The compiled build has no frames of ours, but a property of the response, written in C, to
+    read in their stead: that is no call either.
+
     Without a GIL nothing of this holds, and nothing is raised.
     """
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return False
     seen = sys._current_frames().get(thread)
-    if seen is None or not _is_in_application(seen):
+    response = RUNNING.get(thread)
+    if seen is None or response is None or not _is_in_application(seen, response):
         return False
     caller = seen.f_back
     instruction = seen.f_lasti
@@ -222,6 +232,7 @@ def interrupt(thread: int, request: Request, streaming: bool = False) -> bool:
             found is seen
             and found.f_lasti == instruction
             and found.f_back is caller
+            and (_HAS_FRAMES or response.is_interruptible)
             and not request.ended
             and (streaming or not request.status)
         ):
@@ -254,10 +265,12 @@ def _raiser(thread: int) -> tuple[Callable[..., int], object, object]:
     return set_exception, ctypes.c_ulong(thread), ctypes.py_object(RequestTimeout)
 
 
-def _is_in_application(frame: FrameType) -> bool:
+def _is_in_application(frame: FrameType, response: Response) -> bool:
     """Whether the innermost frame is the application's, and it was called by the runner."""
     if frame.f_code.co_filename.startswith(_PACKAGE):
         return False
+    if not _HAS_FRAMES:
+        return frame.f_code is not _OUTERMOST and response.is_interruptible
     outer: FrameType | None = frame
     while outer is not None and not outer.f_code.co_filename.startswith(_PACKAGE):
         outer = outer.f_back

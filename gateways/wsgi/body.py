@@ -61,6 +61,7 @@ class Body:
         "_spool",
         "_wait",
         "_write_position",
+        "is_busy",
         "length",
         "received",
         "refused",
@@ -91,6 +92,7 @@ class Body:
         self._error: BaseException | None = None
         self._chunk = b""  # the reader's own: taken from the inbox, read up to _offset
         self._offset = 0
+        self.is_busy = False  # a reader takes over more, or waits for it
 
     # -- the codec's side, under the lock ------------------------------------------------------
 
@@ -233,6 +235,13 @@ class Body:
 
     def _take(self) -> bool:
         """Take over the next piece, waiting for it if need be; False at the end of the body."""
+        self.is_busy = True
+        try:
+            return self._take_or_wait()
+        finally:
+            self.is_busy = False
+
+    def _take_or_wait(self) -> bool:
         while True:
             with self._lock:
                 if self._inbox:

@@ -28,13 +28,13 @@ class ErrorChannel(Protocol):
 class ErrorStream:
     """A text stream; each complete line is one record of our log, and is sent on at once."""
 
-    __slots__ = ("_channel", "_line", "_logging", "_request")  # _line: text without its newline yet
+    __slots__ = ("_channel", "_line", "_request", "is_busy")  # _line: text without its newline yet
 
     def __init__(self, channel: ErrorChannel, request: object) -> None:
         self._channel: ErrorChannel | None = channel
         self._request = request
         self._line = ""
-        self._logging = 0  # the thread that is handing text to our log
+        self.is_busy = 0  # handing text to our log: the thread that does it
 
     def write(self, text: str, /) -> int:
         """Append text; any character will do."""
@@ -67,12 +67,12 @@ class ErrorStream:
 
     def _emit(self, text: str) -> None:
         thread = _thread.get_ident()
-        if self._logging != thread:  # else the log has a handler that writes to this stream
-            self._logging = thread
+        if self.is_busy != thread:  # else the log has a handler that writes to this stream
+            self.is_busy = thread
             try:
                 for line in text.split("\n"):
                     logger.error("%s", line)
             finally:
-                self._logging = 0
+                self.is_busy = 0
         if self._channel is not None:
             self._channel.send_errors(self._request, text + "\n")

@@ -8,11 +8,15 @@ the head is out an error can only be shown by ending the response so that its sh
 
 from __future__ import annotations
 
+import _thread  # threading is more than a CGI script needs
+
 from gateways.errors import ApplicationError, ClientDisconnected, ProtocolError, RequestTimeout
 from gateways.logs import get_logger
+from gateways.wsgi.body import Body
 from gateways.wsgi.errorlog import ErrorStream
 from gateways.wsgi.headers import check_headers, check_status
 from gateways.wsgi.pages import error_page
+from gateways.wsgi.returned import as_bytes, has_one_item, is_iterable, only_chunk
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:
@@ -26,6 +30,9 @@ else:
     Protocol = object
 
 logger = get_logger("gateways.application")
+
+RUNNING: dict[int, Response] = {}
+"""What each thread is answering, by its number; for who wants to interrupt one."""
 
 ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
 StartResponse: TypeAlias = "Callable[..., Callable[[bytes], None]]"
@@ -92,6 +99,7 @@ class Response:
         "_started",
         "_status",
         "_surplus",
+        "in_application",
     )
 
     def __init__(
@@ -117,6 +125,21 @@ class Response:
         self._committed = False  # the head is on its way
         self._finished = False  # the response is ended, well or badly
         self._surplus = False
+        self.in_application = False  # it, or its iterable, has been called and has not returned
+
+    @property
+    def is_interruptible(self) -> bool:
+        """Whether the thread is in the application, and not in our code that it has called.
+
+        For the compiled build, which has no frames to tell it by. A thread cannot be found in code
+        of ours that neither waits nor calls Python code, so nothing is noted there.
+        """
+        body = self._body
+        return (
+            self.in_application
+            and not self._errors.is_busy
+            and not (isinstance(body, Body) and body.is_busy)
+        )
 
     def start_response(
         self, status: str, headers: Headers, exc_info: ExcInfo | None = None
@@ -136,7 +159,7 @@ class Response:
         check_status(status)
         length = check_headers(headers)
         code = status[:3]
-        if code in ("204", "304"):
+        if code == "204" or code == "304":
             self._bodyless = True
             if code == "204" and length is not None:
                 headers = [item for item in headers if item[0].lower() != "content-length"]
@@ -151,27 +174,34 @@ class Response:
     def write(self, data: bytes) -> None:
         """Send body bytes at once; for applications that cannot yield them (PEP 3333)."""
         if type(data) is not bytes:
-            data = _as_bytes(data)
+            data = as_bytes(data)
         if data:
-            self._send(data, alone=False)
+            self.in_application = False
+            try:
+                self._send(data, False)
+            finally:
+                self.in_application = True
 
     def send_iterable(self, iterable: Iterable[bytes]) -> None:
         """Send what the application returned, and end the response."""
         alone = False
         if type(iterable) is list or type(iterable) is tuple:
             alone = len(iterable) == 1
-        elif isinstance(iterable, (str, bytes, dict)) or not _is_iterable(iterable):
-            iterable = _only_chunk(iterable)
+        elif isinstance(iterable, (str, bytes, dict)) or not is_iterable(iterable):
+            iterable = only_chunk(iterable)
             alone = True
         else:
-            alone = _has_one_item(iterable)
+            alone = has_one_item(iterable)
         for chunk in iterable:
+            self.in_application = False
             if type(chunk) is not bytes:
-                chunk = _as_bytes(chunk)
+                chunk = as_bytes(chunk)
             if chunk:
                 self._send(chunk, alone)
                 if self._surplus:
                     break
+            self.in_application = True
+        self.in_application = False
         if not self._finished:
             self._end()
 
@@ -291,11 +321,15 @@ def run_application(
     respond = respond or respond_with_error
     response = Response(channel, request, is_head, errors, respond, body)
     iterable: Iterable[bytes] | None = None
+    thread = _thread.get_ident()
+    RUNNING[thread] = response
     try:
         environ = builder.build(variables, body, errors)
+        response.in_application = True
         iterable = application(environ, response.start_response)
         response.send_iterable(iterable)
     except BaseException as error:  # noqa: BLE001  # sys.exit() ends a request, not its worker
+        response.in_application = False
         try:
             _failed(error, variables, response, debug)
         except RequestTimeout as timeout:  # it came as the application was failing by itself
@@ -304,10 +338,14 @@ def run_application(
         try:
             close = getattr(iterable, "close", None)
             if close is not None:
+                response.in_application = True
                 close()
         except BaseException as error:
+            response.in_application = False
             name = request_name(variables)
             logger.error("close() of the response of %s failed", name, exc_info=error)
+        response.in_application = False
+        RUNNING.pop(thread, None)
         errors.detach()
 
 
@@ -341,39 +379,3 @@ def request_name(variables: dict[str, str]) -> str:
     path = f"{variables.get('SCRIPT_NAME', '')}{variables.get('PATH_INFO', '')}"
     method = str(variables.get("REQUEST_METHOD", "?"))
     return f"{method if method.isalnum() and method.isascii() else repr(method)} {path!r}"
-
-
-def _is_iterable(returned: Any) -> bool:
-    return hasattr(returned, "__iter__") or hasattr(returned, "__getitem__")
-
-
-def _has_one_item(iterable: Any) -> bool:
-    if hasattr(iterable, "__len__"):
-        try:
-            return bool(len(iterable) == 1)
-        except Exception:  # noqa: BLE001  # PEP 3333: "only if it works", whatever it raises
-            return False
-    return False
-
-
-def _as_bytes(chunk: Any) -> bytes:
-    """A subclass of bytes is fine; anything else is the application's mistake."""
-    if isinstance(chunk, bytes):
-        return chunk
-    hint = {
-        str: "encode it, for example with .encode('utf-8')",
-        bytearray: "wrap it in bytes()",
-        memoryview: "wrap it in bytes()",
-        int: "a bytes object was returned where a list of bytes is meant",
-    }.get(type(chunk), "yield bytes")
-    raise ApplicationError(f"the response body holds a {type(chunk).__name__}, not bytes; {hint}")
-
-
-def _only_chunk(returned: Any) -> list[bytes]:
-    """What an application returned that is no list: bytes are taken for the one chunk they are."""
-    if isinstance(returned, bytes):
-        return [returned]
-    raise ApplicationError(
-        f"the application returned {type(returned).__name__} instead of an iterable of bytes"
-        + ("; return [body.encode('utf-8')]" if isinstance(returned, str) else "")
-    )

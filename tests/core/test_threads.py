@@ -30,15 +30,15 @@ def test_it_serves_with_the_threads_that_could_be_started(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, poller: str, possible: int
 ) -> None:
     started: list[Worker] = []
-    start = Worker.start
 
-    def limited(worker: Worker) -> None:
-        if len(started) == possible:
-            raise RuntimeError("can't start new thread")
-        started.append(worker)
-        start(worker)
+    class Limited(Worker):
+        def start(self) -> None:
+            if len(started) == possible:
+                raise RuntimeError("can't start new thread")
+            started.append(self)
+            super().start()
 
-    monkeypatch.setattr(Worker, "start", limited)
+    monkeypatch.setattr("gateways.core.server.Worker", Limited)
     with LogLines() as log, serving(hello, tmp_path, poller=poller, threads=4) as served:
         for _ in range(20):
             with served.connect() as peer:
