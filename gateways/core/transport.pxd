@@ -1,0 +1,34 @@
+import cython
+
+from gateways.core.clock cimport Clock
+from gateways.core.sendqueue cimport SendQueue
+
+
+cdef class Transport:
+    cdef int _fd
+    cdef object _address
+    cdef object _poller
+    cdef Clock _clock
+    cdef SendQueue _queue
+    cdef list _waiting
+    cdef bint _known
+    cdef readonly object lock
+    cdef public int armed
+    cdef public bint self_polling
+    cdef public bint eof
+    cdef public bint broken
+    cdef public bint closed
+    cdef public bint lingering
+    cdef public double linger_until
+    cdef public double since
+
+    cdef _arm(self, int events)
+    cdef _begin_to_wait(self, bint is_shared, bint may_be_woken)
+    cdef _end_of_wait(self, own)
+    cdef _wake_waiting(self)
+    cdef _send(self, list out)
+    cdef _break(self)
+    cdef _linger(self, double timeout)
+    cdef bint _turn_away(self, bytes data, protocol) except -1
+    cdef _shutdown(self, how)
+    cdef _close(self)

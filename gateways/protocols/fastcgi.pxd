@@ -1,0 +1,55 @@
+import cython
+
+from gateways.protocols.base cimport Request
+from gateways.protocols.fastcgi_response cimport FastCGIResponses
+from gateways.protocols.fastcgi_state cimport FastCGIRequest
+from gateways.protocols.records cimport pack_end_request, pack_record, pack_unknown_type
+from gateways.protocols.variables cimport content_length, decode_pairs
+
+cdef int FCGI_ABORT_REQUEST, FCGI_BEGIN_REQUEST, FCGI_CANT_MPX_CONN, FCGI_DATA, FCGI_FILTER
+cdef int FCGI_GET_VALUES, FCGI_GET_VALUES_RESULT, FCGI_HEADER_LEN, FCGI_KEEP_CONN
+cdef int FCGI_NULL_REQUEST_ID, FCGI_PARAMS, FCGI_REQUEST_COMPLETE, FCGI_UNKNOWN_ROLE
+cdef int FCGI_UNKNOWN_TYPE, FCGI_VERSION_1
+cdef int _PARAMS, _STDIN, _DATA, _COMPLETE, _IGNORED
+
+
+cdef class FastCGI(FastCGIResponses):
+    cdef object _new_body
+    cdef list _held
+    cdef Py_ssize_t _held_size
+    cdef Py_ssize_t _needed
+
+    @cython.locals(
+        ready=list, requests=dict, position=Py_ssize_t, end=Py_ssize_t, version=int,
+        record_type=int, request_id=int, length=Py_ssize_t, padding=Py_ssize_t,
+        content=Py_ssize_t, next_record=Py_ssize_t, request=FastCGIRequest,
+        runnable=FastCGIRequest,
+    )
+    cpdef list receive_data(self, bytes data)
+
+    @cython.locals(request=FastCGIRequest)
+    cpdef phase(self)
+
+    cdef _unrequested(
+        self, int record_type, int request_id, bytes content, FastCGIRequest request, list ready
+    )
+
+    @cython.locals(role=int, flags=int, request=FastCGIRequest)
+    cdef _begin(self, int request_id, bytes content, list ready)
+
+    cdef _reject(self, int request_id, int protocol_status)
+    cdef _params(self, FastCGIRequest request, bytes content, list ready)
+
+    cdef _body(self, FastCGIRequest request, int record_type, bytes content, list ready)
+    cdef _data(self, FastCGIRequest request, bytes content)
+    cdef _data_sink(self, FastCGIRequest request)
+    cdef _open_streams(self, FastCGIRequest request)
+    cdef _too_large(self, length)
+    cdef _refuse(self, FastCGIRequest request, error, list ready)
+    cdef _unexpected(self, int record_type, FastCGIRequest request)
+    cdef _abort_requested(self, FastCGIRequest request)
+
+    @cython.locals(request=FastCGIRequest)
+    cdef _peer_closed(self)
+
+    cdef _fail_streams(self, FastCGIRequest request, reason)

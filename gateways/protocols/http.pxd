@@ -1,0 +1,48 @@
+import cython
+
+from gateways.protocols.base cimport Request
+from gateways.protocols.http_head cimport Head, parse_fields, parse_request_line
+from gateways.protocols.http_request cimport HTTPRequest, add_variables
+from gateways.protocols.http_response cimport HTTPResponses
+
+cdef int _ENDED
+cdef Py_ssize_t _MAX_HELD
+
+
+cdef class HTTP(HTTPResponses):
+    cdef object _new_body
+    cdef dict _base
+    cdef readonly bytearray _held
+    cdef Py_ssize_t _searched
+    cdef bint _empty_line_seen
+    cdef bint _deaf
+    cdef bint _eof
+    cdef Py_ssize_t _drained
+
+    @cython.locals(own=HTTPRequest)
+    cpdef phase(self)
+
+    @cython.locals(own=HTTPRequest, size=Py_ssize_t)
+    cdef _advance(self, list ready)
+
+    @cython.locals(start=Py_ssize_t, end=Py_ssize_t, size=Py_ssize_t, limit=Py_ssize_t)
+    cdef Py_ssize_t _find_head(self) except -1
+
+    @cython.locals(own=HTTPRequest)
+    cdef _begin(self, bytes data, error, list ready)
+
+    @cython.locals(end=Py_ssize_t, head=Head)
+    cdef _read_head(self, HTTPRequest own, bytes data)
+
+    cdef _refuse(self, HTTPRequest own, error, list ready)
+    cdef _run(self, HTTPRequest own, list ready)
+    cdef bytes _receive_body(self, HTTPRequest own, bytes data, list ready)
+    cdef _drain(self, HTTPRequest own, Py_ssize_t size)
+    cdef _fail_body(self, HTTPRequest own, error)
+    cdef _too_large(self, length)
+
+    @cython.locals(own=HTTPRequest)
+    cdef _peer_closed(self)
+
+    @cython.locals(own=HTTPRequest)
+    cdef _end_of_input(self)

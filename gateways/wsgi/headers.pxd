@@ -1,0 +1,9 @@
+import cython
+
+cdef int _ORDINARY, _CONTENT_LENGTH
+
+cpdef check_status(status)
+
+cpdef check_headers(headers)
+
+cdef _classify(name)
