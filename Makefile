@@ -1,5 +1,7 @@
 # make run     serve a demo application over FastCGI and show an answer; Ctrl-C ends it
 # make test    the whole suite, behind the real web servers as well
+# make test-compiled   the same on the compiled build: what is tested is what pip would install
+# make wheels  the source distribution, and from it the wheels of both builds
 # make lint    ruff and mypy
 # make bench   what a request costs beside other servers, and CGI beside wsgiref's; 20 minutes
 # make bench-quick   its main rows, in under 3 minutes
@@ -8,13 +10,29 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: run test lint bench bench-quick clean servers
+SOURCES := $(shell find gateways -name '*.py' -o -name '*.pxd')
+
+.PHONY: run test test-compiled wheels lint bench bench-quick clean servers
 
 run: .venv/run
 	@$(BIN)/python contrib/demo/run.py
 
 test: .venv/test servers
 	$(BIN)/python -m pytest
+
+# Where there is no directory gateways/, Python can only import the one that is installed.
+test-compiled: .venv-compiled/test servers
+	rm -rf .compiled
+	mkdir .compiled
+	cp -R benchmarks contrib docs tests *.md *.py *.cfg *.toml Makefile .compiled
+	cd .compiled && $(CURDIR)/.venv-compiled/bin/python -m pytest
+
+wheels: .venv/test
+	rm -rf dist
+	$(BIN)/python -m build --sdist --outdir dist .
+	GATEWAYS_PURE=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist dist/*.tar.gz
+	GATEWAYS_REQUIRE_COMPILED=1 $(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist dist/*.tar.gz
+	ls dist/*-py3-none-any.whl dist/*-cp*.whl
 
 lint: .venv/test
 	$(BIN)/ruff check .
@@ -46,7 +64,8 @@ bench-quick: .venv/test .venv-bench .venv-pure servers
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
+	rm -rf .venv .venv-* .compiled build dist *.egg-info
+	rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The web servers that the tests and the benchmarks boot, from the distribution's packages.
@@ -57,10 +76,17 @@ servers:
 .venv/bin/python:
 	$(PYTHON) -m venv .venv
 
-.venv/run: .venv/bin/python setup.cfg pyproject.toml
+.venv/run: .venv/bin/python setup.cfg pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --editable .
 	@touch $@
 
-.venv/test: .venv/bin/python setup.cfg pyproject.toml
+.venv/test: .venv/bin/python setup.cfg pyproject.toml setup.py
 	$(BIN)/python -m pip install --quiet --editable '.[test,lint]'
 	@touch $@ .venv/run
+
+# From the source distribution, so that this holds all that the build needs.
+.venv-compiled/test: .venv/test setup.py $(SOURCES)
+	$(MAKE) wheels
+	$(PYTHON) -m venv --clear .venv-compiled
+	.venv-compiled/bin/python -m pip install --quiet "$$(ls dist/*-cp*.whl)[test]"
+	@touch $@

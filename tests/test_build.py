@@ -1,0 +1,40 @@
+"""The build: what is compiled is listed once, and all of it is compiled or none."""
+
+from __future__ import annotations
+
+import importlib
+import runpy
+from pathlib import Path
+
+import pytest
+
+import gateways
+from gateways.cli import describe_version
+
+PACKAGE = Path(gateways.__file__).parent
+SETUP = Path(__file__).resolve().parents[1] / "setup.py"
+COMPILED: list[str] = runpy.run_path(str(SETUP))["COMPILED"]
+
+
+def test_every_pxd_is_in_the_build_and_every_module_of_it_has_one() -> None:
+    found = {
+        ".".join(["gateways", *path.relative_to(PACKAGE).with_suffix("").parts])
+        for path in PACKAGE.rglob("*.pxd")
+    }
+    assert found == set(COMPILED)
+
+
+def test_the_list_is_in_order() -> None:
+    assert sorted(set(COMPILED)) == COMPILED
+
+
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_module_is_compiled_in_a_compiled_build(name: str) -> None:
+    file = importlib.import_module(name).__file__ or ""
+    assert file.endswith(".so" if "(compiled, " in describe_version() else ".py")
+
+
+def test_the_source_lies_beside_what_is_compiled() -> None:
+    """Tracebacks show it, and the parity test runs it."""
+    for name in COMPILED:
+        assert PACKAGE.joinpath(*name.split(".")[1:]).with_suffix(".py").is_file()
