@@ -10,6 +10,8 @@ cdef int FCGI_ABORT_REQUEST, FCGI_BEGIN_REQUEST, FCGI_CANT_MPX_CONN, FCGI_DATA, 
 cdef int FCGI_GET_VALUES, FCGI_GET_VALUES_RESULT, FCGI_HEADER_LEN, FCGI_KEEP_CONN
 cdef int FCGI_NULL_REQUEST_ID, FCGI_PARAMS, FCGI_REQUEST_COMPLETE, FCGI_UNKNOWN_ROLE
 cdef int FCGI_UNKNOWN_TYPE, FCGI_VERSION_1
+cdef int NEVER
+cdef bytes NEXT
 cdef int _PARAMS, _STDIN, _DATA, _COMPLETE, _IGNORED
 
 
@@ -21,7 +23,7 @@ cdef class FastCGI(FastCGIResponses):
 
     @cython.locals(
         ready=list, requests=dict, position=Py_ssize_t, end=Py_ssize_t, version=int,
-        record_type=int, request_id=int, length=Py_ssize_t, padding=Py_ssize_t,
+        record_type=int, request_id=int, length=Py_ssize_t, state=int,
         content=Py_ssize_t, next_record=Py_ssize_t, request=FastCGIRequest,
         runnable=FastCGIRequest,
     )

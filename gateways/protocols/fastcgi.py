@@ -14,7 +14,8 @@ from gateways.errors import ClientDisconnected, LimitExceeded, ProtocolError
 from gateways.protocols.base import BodySink, NewBody, Phase, Request
 from gateways.protocols.fastcgi_response import FastCGIResponses
 from gateways.protocols.fastcgi_state import (
-    RECEIVING,
+    NEVER,
+    NEXT,
     ROLE_NAMES,
     FastCGIRequest,
     FastCGISettings,
@@ -38,7 +39,6 @@ from gateways.protocols.records import (
     FCGI_UNKNOWN_ROLE,
     FCGI_UNKNOWN_TYPE,
     FCGI_VERSION_1,
-    HEADER,
     pack_end_request,
     pack_record,
     pack_unknown_type,
@@ -81,13 +81,16 @@ class FastCGI(FastCGIResponses):
         end = len(data)
         self._needed = FCGI_HEADER_LEN
         while end - position >= FCGI_HEADER_LEN:
-            version, record_type, request_id, length, padding = HEADER.unpack_from(data, position)
+            version = data[position]
             if version != FCGI_VERSION_1:
                 raise ProtocolError(
                     f"the peer does not speak FastCGI 1: a record begins with byte {version}"
                 )
+            record_type = data[position + 1]
+            request_id = data[position + 2] << 8 | data[position + 3]
+            length = data[position + 4] << 8 | data[position + 5]
             content = position + FCGI_HEADER_LEN
-            next_record = content + length + padding
+            next_record = content + length + data[position + 6]
             if next_record > end:
                 self._needed = next_record - position
                 break
@@ -96,8 +99,8 @@ class FastCGI(FastCGIResponses):
                 body = data[content : content + length]
                 self._unrequested(record_type, request_id, body, request, ready)
             else:
-                state = RECEIVING.get((request.receiving, record_type))
-                if state is None:
+                state = NEXT[request.receiving << 8 | record_type]
+                if state == NEVER:
                     self._unexpected(record_type, request)
                 elif state == _IGNORED:
                     if record_type == FCGI_ABORT_REQUEST:

@@ -69,6 +69,11 @@ def _never() -> bool:
     return False
 
 
+# The same table with the index ``state << 8 | record type``, and ``NEVER`` for a missing key.
+NEVER = 255
+NEXT = bytes(RECEIVING.get((state, kind), NEVER) for state in Receiving for kind in range(256))
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class FastCGISettings(RequestLimits):
     """What all FastCGI connections of a server have in common.

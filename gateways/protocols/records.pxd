@@ -1,5 +1,7 @@
 import cython
 
+cdef dict _TRAILERS
+cdef int _MANY_TRAILERS
 cdef bytes _PADDING
 cdef Py_ssize_t _LONGEST_ALIGNED, _LOG_LINE
 
@@ -10,5 +12,7 @@ cpdef pack_stream(int record_type, int request_id, data, list out)
 
 cpdef pack_lines(int record_type, int request_id, bytes data, list out)
 cpdef bytes pack_end_request(int request_id, unsigned int app_status, int protocol_status)
+@cython.locals(trailer=bytes)
 cpdef bytes pack_trailer(int request_id, unsigned int app_status)
+cdef bytes _pack_trailer(int request_id, unsigned int app_status)
 cpdef bytes pack_unknown_type(int record_type)

@@ -47,6 +47,8 @@ BEGIN_REQUEST = struct.Struct(">HB5x")  # role, flags
 _END_REQUEST = struct.Struct(">BBHHBxIB3x")  # a header, then application and protocol status
 # The empty record that ends STDOUT, and END_REQUEST, which nearly every response ends with.
 _TRAILER = struct.Struct(">BBHHBxBBHHBxIB3x")
+_TRAILERS: dict[int, bytes] = {}  # those with status 0, by request id, which is mostly 1
+_MANY_TRAILERS = 256
 _UNKNOWN_TYPE = struct.Struct(">BBHHBxB7x")  # a header, then the type
 
 # nginx logs up to 2,048 bytes a line, of which it needs some for itself.
@@ -115,6 +117,15 @@ def pack_end_request(request_id: int, app_status: int, protocol_status: int) -> 
 
 def pack_trailer(request_id: int, app_status: int) -> bytes:
     """The end of STDOUT and the FCGI_END_REQUEST of a request that was served."""
+    if not app_status and request_id < _MANY_TRAILERS:
+        trailer = _TRAILERS.get(request_id)
+        if trailer is None:
+            trailer = _TRAILERS[request_id] = _pack_trailer(request_id, 0)
+        return trailer
+    return _pack_trailer(request_id, app_status)
+
+
+def _pack_trailer(request_id: int, app_status: int) -> bytes:
     # fmt: off
     return _TRAILER.pack(
         FCGI_VERSION_1, FCGI_STDOUT, request_id, 0, 0,

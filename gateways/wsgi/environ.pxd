@@ -1,6 +1,10 @@
 import cython
 
 
+cdef tuple _SUSPECTS
+cdef object _DROPPED
+
+
 cdef class EnvironBuilder:
     cdef object _script_name
     cdef bint _trust_remote_user

@@ -32,7 +32,7 @@ _DROPPED = frozenset(
 )
 # Web servers send these empty where they mean "there is none", which WSGI says by absence.
 _ABSENT_IF_EMPTY = {"CONTENT_TYPE", "HTTPS", "AUTH_TYPE", "REMOTE_USER", "REMOTE_IDENT"}
-_SUSPECTS = _DROPPED | _ABSENT_IF_EMPTY
+_SUSPECTS = tuple(_DROPPED | _ABSENT_IF_EMPTY)
 
 
 class EnvironBuilder:
@@ -74,8 +74,8 @@ class EnvironBuilder:
         environ: Environ = variables
         if not variables.get("REQUEST_METHOD"):
             raise ProtocolError("the web server sent no REQUEST_METHOD")
-        for name in variables.keys() & _SUSPECTS:
-            if not variables[name] or name in _DROPPED:
+        for name in _SUSPECTS:
+            if name in variables and (not variables[name] or name in _DROPPED):
                 del variables[name]
         if not self._trust_remote_user:
             variables.pop("REMOTE_USER", None)

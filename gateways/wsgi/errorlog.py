@@ -32,7 +32,7 @@ class ErrorStream:
 
     def __init__(self, channel: ErrorChannel, request: object) -> None:
         self._channel: ErrorChannel | None = channel
-        self._request = request
+        self._request: object = request
         self._line = ""
         self.is_busy = 0  # handing text to our log: the thread that does it
 
@@ -64,6 +64,7 @@ class ErrorStream:
         if self._line:
             self.flush()
         self._channel = None
+        self._request = None  # its variables are the environ, which holds this stream
 
     def _emit(self, text: str) -> None:
         thread = _thread.get_ident()

@@ -4,6 +4,7 @@ cdef int _ORDINARY, _CONTENT_LENGTH
 
 cpdef check_status(status)
 
+@cython.locals(kinds=dict)
 cpdef check_headers(headers)
 
 cdef _classify(name)

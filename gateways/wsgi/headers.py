@@ -74,12 +74,13 @@ def check_headers(headers: Any) -> int | None:
             f"the headers must be a list of (name, value) tuples, not {type(headers).__name__}"
         )
     length: int | None = None
+    kinds = _kinds
     for item in headers:
         try:
             if not isinstance(item, tuple):
                 raise TypeError  # a list, or a str of two characters
             name, value = item
-            kind = _kinds.get(name)
+            kind = kinds.get(name)
         except (TypeError, ValueError):
             raise ApplicationError(
                 f"a header must be a (name, value) tuple of two str, not {item!r}"
