@@ -17,6 +17,7 @@ cdef class _Collector:
 cpdef split_host(str host)
 cpdef Head parse_request_line(bytes line)
 cpdef parse_fields(Head head, bytes block, Py_ssize_t max_fields)
+cdef bint _is_clean(bytes block) except -1
 cdef dict _joined(list fields)
 cdef _framing(Head head, dict values)
 cdef _connection(Head head)

@@ -19,6 +19,7 @@ from gateways.errors import ConfigError, LimitExceeded, ProtocolError
 
 # Control characters, a CR or LF that is not part of CRLF, and a line that continues the last one.
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
+_CONTROLS = bytes(byte for byte in (*range(32), 127) if byte not in b"\t\r\n")
 _REQUEST_LINE = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-\"$-~\x80-\xff]+) HTTP/([0-9])\.([0-9])"
 )
@@ -85,7 +86,7 @@ def parse_fields(head: Head, block: bytes, max_fields: int) -> None:
     out what they say of framing. Raises ProtocolError."""
     if max_fields and block.count(CRLF) - 1 > max_fields:
         raise LimitExceeded(f"the request has more than {max_fields} header fields", 431)
-    forbidden = _FORBIDDEN.search(block)
+    forbidden = None if _is_clean(block) else _FORBIDDEN.search(block)
     if forbidden:
         raise ProtocolError(f"the head holds {forbidden[0]!r}, which HTTP forbids there")
     fields = _Collector()
@@ -103,6 +104,19 @@ def parse_fields(head: Head, block: bytes, max_fields: int) -> None:
     _framing(head, head.values)
     _connection(head)
     _host(head, fields.fields)
+
+
+def _is_clean(block: bytes) -> bool:
+    """Whether ``_FORBIDDEN`` finds nothing: that tries each of its branches at each byte,
+    which would take longer than everything else that is done with a request."""
+    ends = block.count(CRLF)
+    return (
+        block.count(b"\r") == ends
+        and block.count(b"\n") == ends
+        and b"\n " not in block
+        and b"\n\t" not in block
+        and len(block.translate(None, _CONTROLS)) == len(block)
+    )
 
 
 class _Collector:
