@@ -1,6 +1,7 @@
 # make run     serve a demo application over FastCGI and show an answer; Ctrl-C ends it
 # make test    the whole suite, behind the real web servers as well
-# make test-compiled   the same on the compiled build: what is tested is what pip would install
+# make test-compiled   the same on the compiled build: what is tested is what pip would install;
+#              TESTS="tests/core …" for a part of it
 # make wheels  the source distribution, and from it the wheels of both builds
 # make lint    ruff and mypy
 # make bench   what a request costs beside other servers, and CGI beside wsgiref's; 20 minutes
@@ -25,7 +26,7 @@ test-compiled: .venv-compiled/test servers
 	rm -rf .compiled
 	mkdir .compiled
 	cp -R benchmarks contrib docs tests *.md *.py *.cfg *.toml Makefile .compiled
-	cd .compiled && $(CURDIR)/.venv-compiled/bin/python -m pytest
+	cd .compiled && $(CURDIR)/.venv-compiled/bin/python -m pytest $(TESTS)
 
 wheels: .venv/test
 	rm -rf dist
