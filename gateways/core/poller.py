@@ -50,6 +50,9 @@ class Poller(Protocol):
     def close(self) -> None:
         """Give the poller's own descriptors back."""
 
+    def renew(self) -> None:
+        """In a forked child: forget what is registered, which the parent has in common with it."""
+
 
 class EpollPoller:
     """The shared one-shot epoll (Linux)."""
@@ -103,6 +106,10 @@ class EpollPoller:
     def close(self) -> None:
         self._epoll.close()
         os.close(self._wake_fd)
+
+    def renew(self) -> None:
+        self.close()
+        self.__init__()  # type: ignore[misc]  # everything anew
 
 
 class SelectorPoller:
@@ -161,6 +168,10 @@ class SelectorPoller:
         self._selector.close()
         os.close(self._wake_read)
         os.close(self._wake_write)
+
+    def renew(self) -> None:
+        self.close()
+        self.__init__()  # type: ignore[misc]  # everything anew
 
     def _change(self, fd: int, events: int) -> None:
         with self._lock:

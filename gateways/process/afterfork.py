@@ -19,7 +19,6 @@ from gateways.core.acceptor import Acceptor
 from gateways.core.connection import Connection
 from gateways.core.listener import Listener
 from gateways.core.observer import Outcome
-from gateways.core.poller import new_poller
 from gateways.core.server import Server
 from gateways.process.signals import SignalQueue
 from gateways.protocols.base import Request
@@ -101,9 +100,7 @@ def _disconnect(server: Server) -> None:
             handler.listener.close()
     connections = {fd: it for fd, it in server.handlers.items() if isinstance(it, Connection)}
     server.handlers.clear()
-    # In its place, for the connections know it: registrations are shared with the parent.
-    server.poller.close()
-    vars(server.poller).update(vars(new_poller()))
+    server.poller.renew()
     _cut_off(connections)
     for connection in connections.values():
         # A thread that there is none of here may have held it.
