@@ -44,9 +44,8 @@ def test_a_killed_worker_is_replaced_and_only_what_ran_in_it_fails(
         }
         began = time.monotonic()
         os.kill(first, signal.SIGKILL)
-        server.wait_until(
-            lambda: second in server.workers() and len(server.workers()) == 2, "two workers again"
-        )
+        server.wait_until(lambda: first not in server.workers(), "its end is noticed")
+        server.wait_for_workers(2)
         print(f"two workers again after {time.monotonic() - began:.3f} s")
         assert time.monotonic() - began < 3
         for number in range(4):
