@@ -107,7 +107,7 @@ class Child:
         if application is None:
             settle(spec.config, spec.privileges)
             # A process that hangs in an import could not notice that nobody waits for it.
-            die_with_parent(signal.SIGKILL)
+            die_with_parent(signal.SIGKILL, spec.supervisor)
         run_hook(spec.config.hooks, "post_fork", self._process)
         self._guard.leave_if_forked()
         if application is None:

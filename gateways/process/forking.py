@@ -76,9 +76,13 @@ def become_subreaper() -> bool:
     return _prctl(_PR_SET_CHILD_SUBREAPER, 1)
 
 
-def die_with_parent(number: int) -> None:
-    """Have the kernel send a signal when the parent dies, where it can; 0 calls it off."""
-    _prctl(_PR_SET_PDEATHSIG, number)
+def die_with_parent(number: int, parent: int = 0) -> None:
+    """Have the kernel send a signal when the parent dies, where it can; 0 calls it off.
+
+    ``parent`` is the pid that it must have: it may have died before this call.
+    """
+    if _prctl(_PR_SET_PDEATHSIG, number) and parent and os.getppid() != parent:
+        os.kill(os.getpid(), number)
 
 
 def end_within(seconds: float) -> None:

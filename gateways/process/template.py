@@ -58,7 +58,7 @@ def run_template(spec: Spec, channel: Channel) -> int:
 
 def _load(spec: Spec) -> Application:
     settle(spec.config, spec.privileges)
-    die_with_parent(signal.SIGKILL)
+    die_with_parent(signal.SIGKILL, spec.supervisor)
     with ForkSafety() as safety:
         application = load(spec.privileges.inside(spec.reference))
     die_with_parent(0)

@@ -28,6 +28,7 @@ class Target:
 
     port: int
     name: str
+    posts: bool = True  # whether some of them are POSTs
 
 
 class Load:
@@ -78,7 +79,7 @@ class Load:
                 connection.close()
             began = time.monotonic()
             try:
-                answered[_ask(connection, f"{target.name}-{number}-{count}", count)] += 1
+                answered[_ask(connection, target, f"{number}-{count}", count)] += 1
             except (OSError, http.client.HTTPException, _Wrong) as error:
                 connection.close()
                 with self._lock:
@@ -100,9 +101,10 @@ def _connection(target: Target) -> http.client.HTTPConnection:
     return http.client.HTTPConnection("127.0.0.1", target.port, timeout=_PATIENCE_SECONDS)
 
 
-def _ask(connection: http.client.HTTPConnection, name: str, count: int) -> str:
+def _ask(connection: http.client.HTTPConnection, target: Target, number: str, count: int) -> str:
     """One GET or POST; returns who has answered it."""
-    body = bytes(_SIZES[count % len(_SIZES)]) if count % 3 == 0 else None
+    name = f"{target.name}-{number}"
+    body = bytes(_SIZES[count % len(_SIZES)]) if target.posts and count % 3 == 0 else None
     connection.request("GET" if body is None else "POST", f"/{name}", body)
     response = connection.getresponse()
     text = response.read()
