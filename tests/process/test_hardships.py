@@ -90,6 +90,7 @@ def test_a_child_that_comes_back_from_its_request_ends(
         child = int((tmp_path / "child").read_text())
         server.wait_until(lambda: not is_alive(child), "its end")
         assert {server.get().pid for _ in range(5)} == {worker}
+        server.wait_for_log(f'"GET {path} ')  # its line follows the answer
         assert server.log.count(f'"GET {path} ') == 1
 
 
