@@ -44,7 +44,7 @@ BROKEN = {
     "import": ("import no_such_module\n", (), "No module named 'no_such_module'"),
     "500": (ANSWERS_500, ("--check", "/"), "500 Internal Server Error"),
     "raises": (RAISES_IN_CHECK, ("--check", "/"), "ValueError: in the check"),
-    "hangs": (HANGS, ("--start-timeout", "1"), "not ready after 1 seconds (--start-timeout)"),
+    "hangs": (HANGS, ("--start-timeout", "3"), "not ready after 3 seconds (--start-timeout)"),
     "dies": (DIES, (), "SIGSEGV"),
 }
 CASES = pytest.mark.parametrize(
