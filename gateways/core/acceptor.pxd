@@ -11,5 +11,7 @@ cdef class Acceptor:
     cdef object _access
     cdef object _refusals
 
-    @cython.locals(connection=Connection)
     cpdef tuple accept(self)
+
+    @cython.locals(connection=Connection)
+    cpdef tuple take(self, int fd, address)

@@ -26,6 +26,8 @@ _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class AcceptHost(Host, Protocol):
     """What an acceptor needs of its server."""
 
+    draining: bool  # it accepts no more
+
     def adopt(self, connection: Connection, fd: int) -> bool:
         """Take a new connection in; False when there are now as many as are allowed."""
 
@@ -81,6 +83,10 @@ class Acceptor:
                 self._refusals.warning("%s: connection refused: %s", self.listener.address, reason)
                 os.close(fd)
                 return None, []
+        return self.take(fd, address)
+
+    def take(self, fd: int, address: object) -> tuple[Connection | None, list[Request]]:
+        """Serve a connection that is allowed; as ``accept``."""
         connection = Connection(self._server, fd, address, self._new_codec, self.listener.protocol)
         if not self._server.adopt(connection, fd):
             self._server.pause_accepting(
@@ -88,3 +94,7 @@ class Acceptor:
                 "more wait in the backlog until one is closed"
             )
         return connection, connection.on_accept()
+
+    def close(self) -> None:
+        """Accept no more."""
+        self.listener.close()

@@ -16,7 +16,7 @@ class Host(Protocol):
     config: Config
     poller: Poller
     clock: Clock
-    draining: bool
+    parting: bool  # it closes connections when they are idle
 
     def enqueue(self, connection: Any, requests: list[Request]) -> None:
         """Have other threads run these requests of ``connection``."""

@@ -14,7 +14,6 @@ cdef class Reception(Transport):
     cdef Body _body
     cdef readonly Codec codec
     cdef bint _is_timed
-    cdef Py_ssize_t _spared
     cdef public Py_ssize_t running
     cdef public double head_since
     cdef public Py_ssize_t head_seen

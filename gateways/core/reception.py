@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
 
 from gateways.core.host import Host
 from gateways.core.poller import READ, READ_WRITE, WRITE, wait_for
@@ -48,7 +49,6 @@ class Reception(Transport):
         "_plausible",
         "_protocol",
         "_server",
-        "_spared",
         "codec",
         "head_seen",
         "head_since",
@@ -66,7 +66,6 @@ class Reception(Transport):
         self._body: Body | None = None  # of the request begun last
         self.codec: Codec = new_codec(self.new_body, address)
         self._is_timed = server.config.timeout_seconds > 0
-        self._spared = 0  # requests seen when a stop spared it
         self.running = 0  # requests handed out and not ended
         self.head_since = 0.0  # kept by the deadlines
         self.head_seen = 0
@@ -190,9 +189,9 @@ class Reception(Transport):
         limit = server.config.max_requests_per_connection
         if limit and self.codec.requests_seen >= limit:
             return True
-        if not server.draining or self.codec.phase() is not Phase.IDLE:
-            return False
-        return self.codec.requests_seen != self._spared or not self._is_fresh()
+        # The codec tells the peer of it after a request. One that went on just now, and was told
+        # nothing, may bring another one.
+        return server.parting and self.codec.phase() is Phase.IDLE and not self._is_fresh()
 
     def _is_fresh(self) -> bool:
         return self._clock.now - self.since < SPARED_SECONDS
@@ -278,11 +277,24 @@ class Reception(Transport):
         with self.lock:
             if self.armed and not self._queue.size:
                 if self._is_fresh() and not self.running:
-                    self._spared = self.codec.requests_seen
                     return
                 # All threads may be busy: what has come already is a request to be served.
                 self.armed = 0
                 self._server.enqueue(self, self._bring_in(READ))
+
+    def give_away(self, hand_on: Callable[[int], bool]) -> None:
+        """Let another process go on with a kept connection on which nothing goes on."""
+        with self.lock:
+            busy = self.running or self._queue.size or self.eof or self.lingering
+            if not self.armed or busy or self.codec.phase() is not Phase.IDLE:
+                return
+            # While nobody reads here: what comes from now on is the other's to read.
+            if hand_on(self._fd):
+                self.armed = 0
+                self.closed = True
+                self._server.forget(self, self._fd)
+                self._poller.forget(self._fd)
+                os.close(self._fd)
 
     def _finish_connection(self) -> None:
         """Everything is sent and nothing runs: close, or linger while the peer still sends."""

@@ -10,7 +10,6 @@ from __future__ import annotations
 import collections
 import logging
 import os
-import resource
 import select
 import threading
 import time
@@ -20,11 +19,13 @@ from typing import Any
 from gateways.config import Config
 from gateways.core.acceptor import Acceptor
 from gateways.core.access import AccessList
+from gateways.core.capacity import possible_connections
 from gateways.core.clock import TICK_SECONDS, Clock
 from gateways.core.codecs import Codecs
 from gateways.core.connection import Connection
 from gateways.core.deadlines import SWEEP_SECONDS, sweep
 from gateways.core.gate import Gate
+from gateways.core.keeping import Adopter, HandOn, Keeping
 from gateways.core.listener import Listener
 from gateways.core.observer import Observer, Recorder, tell_end
 from gateways.core.poller import Poller, new_poller
@@ -39,9 +40,6 @@ from gateways.wsgi.runner import Application, request_name, run_application
 
 logger = logging.getLogger("gateways.server")
 
-# Descriptors that are not connections: standard streams, listeners, poller, files of the
-# application; what is left of RLIMIT_NOFILE bounds the connections.
-_RESERVED_DESCRIPTORS = 64
 _RESUME_SECONDS = 0.5
 
 
@@ -60,10 +58,12 @@ class Server:
         run_request: Callable[[Connection, Request], None] | None = None,
         observers: Sequence[Observer] = (),
         recorder: Recorder | None = None,
+        keeping: Keeping | None = None,
     ) -> None:
         """``environ`` is added to every environ; ``run_request`` stands in for running the
         application (both as flup's API has it). ``observers`` see every request,
-        ``recorder`` notes which one each thread is running."""
+        ``recorder`` notes which one each thread is running. From ``keeping`` it takes
+        connections that other processes have kept."""
         self.application = application
         self.config = config
         self.poller = poller or new_poller()
@@ -72,7 +72,9 @@ class Server:
         self.observers = tuple(observers)
         self.recorder = recorder
         self.replacement_wanted = ""  # why another process should take this one's place
-        self.draining = False  # no new connections; kept ones are closed when idle
+        self.draining = False  # no new connections
+        self.parting = False  # kept ones are closed when idle
+        self._hand_on: HandOn | None = None
         self.stopping = False  # the workers leave
         self.builder = EnvironBuilder(
             script_name=config.script_name,
@@ -84,13 +86,17 @@ class Server:
         if access is None:
             addresses = os.environ.get("FCGI_WEB_SERVER_ADDRS")  # FastCGI 1.0, section 3.2
             access = AccessList.from_options(config.allow, addresses)
-        self.max_connections = _possible_connections(config.max_connections)
+        self.max_connections = possible_connections(config.max_connections)
         roles = getattr(application, "fcgi_roles", None)
-        codecs = Codecs(config, roles, self.max_connections, lambda: self.draining)
-        self._acceptors = [
+        codecs = Codecs(config, roles, self.max_connections, lambda: self.parting)
+        acceptors = [
             Acceptor(self, listener, access, codecs.factory(listener)) for listener in listeners
         ]
-        self.handlers: dict[int, Connection | Acceptor] = {}
+        self._listeners = ", ".join(map(str, listeners))
+        self._acceptors: list[Acceptor | Adopter] = [*acceptors]
+        if keeping is not None:
+            self._acceptors.append(Adopter(keeping, acceptors))
+        self.handlers: dict[int, Connection | Acceptor | Adopter] = {}
         self._connections: set[Connection] = set()
         self.ready: collections.deque[tuple[Connection, Request]] = collections.deque()
         self._workers: list[Worker] = []
@@ -129,7 +135,7 @@ class Server:
         logger.log(
             logging.INFO if self.recorder is None else logging.DEBUG,  # else its supervisor says it
             "serving on %s with %d threads",
-            ", ".join(str(acceptor.listener) for acceptor in self._acceptors),
+            self._listeners,
             len(self._workers),
         )
 
@@ -175,10 +181,11 @@ class Server:
             return TICK_SECONDS
         return SWEEP_SECONDS if self._connections or self._paused_since else None
 
-    def stop(self, drain_backlog: bool = True) -> None:
+    def stop(self, drain_backlog: bool = True, hand_on: HandOn | None = None) -> None:
         """Stop accepting; running requests may finish within ``graceful_timeout_seconds``.
 
         What waits in the backlog is served first, unless others accept from the same sockets.
+        They can go on with kept connections too: ``hand_on`` gives them one.
         """
         if self.draining:
             return
@@ -187,14 +194,20 @@ class Server:
             if drain_backlog:
                 self._accept_backlog(acceptor)
             self.handlers.pop(acceptor.fileno(), None)
+        self._hand_on = hand_on
+        self.parting = hand_on is None
+        self._deadline = self.clock.now + self.config.graceful_timeout_seconds
         self.draining = True
         for acceptor in self._acceptors:
-            acceptor.listener.close()
-        self._deadline = self.clock.now + self.config.graceful_timeout_seconds
+            acceptor.close()
         self._drain(self.clock.now)
 
     def _drain(self, now: float) -> None:
-        """Close kept connections; those that were busy just now are given a moment more."""
+        """Hand on or close kept connections; what is not idle now may be the next time."""
+        if self._hand_on is not None:
+            for connection in self._snapshot():
+                connection.give_away(self._hand_on)
+            return
         self._next_drain = now + SPARED_SECONDS / 4
         for connection in self._snapshot():
             connection.close_if_idle()
@@ -221,7 +234,7 @@ class Server:
         for connection in self._snapshot():
             connection.expire("the server stops")
         for acceptor in self._acceptors:
-            acceptor.listener.close()
+            acceptor.close()
         ended = [worker.join(1.0) for worker in self._workers]
         if all(ended):
             self.poller.close()
@@ -347,7 +360,7 @@ class Server:
             for acceptor in self._acceptors:
                 self.poller.watch(acceptor.fileno())
 
-    def _accept_backlog(self, acceptor: Acceptor) -> None:
+    def _accept_backlog(self, acceptor: Acceptor | Adopter) -> None:
         """Take in what the kernel has accepted for us already; closing would reset it."""
         poll = select.poll()
         poll.register(acceptor.fileno(), select.POLLIN)
@@ -373,17 +386,3 @@ class Server:
                 return list(self._connections)
             except RuntimeError:
                 continue  # the set changed while it was copied
-
-
-def _possible_connections(wanted: int) -> int:
-    """What the limit of descriptors allows; the soft limit is raised as far as that needs."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    needed = wanted + _RESERVED_DESCRIPTORS
-    if soft != resource.RLIM_INFINITY and soft < needed:
-        soft = needed if hard == resource.RLIM_INFINITY else min(needed, hard)
-        try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
-        except (OSError, ValueError):
-            soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
-        return max(1, min(wanted, soft - _RESERVED_DESCRIPTORS))
-    return wanted

@@ -17,6 +17,7 @@ from gateways.core.acceptor import Acceptor
 from gateways.core.clock import Clock
 from gateways.core.connection import Connection
 from gateways.core.gate import Gate
+from gateways.core.keeping import Adopter
 from gateways.core.observer import Observer, Recorder, tell_begin, tell_end
 from gateways.core.poller import Poller
 from gateways.core.timeouts import forget_interrupt
@@ -34,7 +35,7 @@ class WorkerHost(Protocol):
     clock: Clock
     gate: Gate
     stopping: bool
-    handlers: dict[int, Connection | Acceptor]
+    handlers: dict[int, Connection | Acceptor | Adopter]
     ready: collections.deque[tuple[Connection, Request]]
     run_request: Callable[[Connection, Request], None]
     observers: tuple[Observer, ...]

@@ -15,7 +15,6 @@ import socket
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
-from gateways.core.acceptor import Acceptor
 from gateways.core.connection import Connection
 from gateways.core.listener import Listener
 from gateways.core.observer import Outcome
@@ -96,8 +95,8 @@ def _disconnect(server: Server) -> None:
     server.recorder = None
     server.observers = (_LastObserver(),)
     for handler in server.handlers.values():
-        if isinstance(handler, Acceptor):
-            handler.listener.close()
+        if not isinstance(handler, Connection):
+            handler.close()
     connections = {fd: it for fd, it in server.handlers.items() if isinstance(it, Connection)}
     server.handlers.clear()
     server.poller.renew()

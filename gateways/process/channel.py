@@ -31,8 +31,9 @@ REPLACE = "replace"  # it has had its time; the text is the reason
 LEFT = "left"  # it accepts no more connections
 # To a worker:
 SERVE = "serve"  # begin to accept
-RETIRE = "retire"  # others go on with the same sockets
-STOP = "stop"  # nobody does: serve what is in the backlog too
+RETIRE = "retire"  # others go on with the same sockets, and with kept connections
+LEAVE = "leave"  # others will, when somebody asks for something
+STOP = "stop"  # nobody will: serve what is in the backlog too
 QUIT = "quit"  # at once
 REOPEN = "reopen"  # the log files
 # To a template:

@@ -78,7 +78,7 @@ class Child:
         self._asked = False  # to be replaced
         self._early: list[Message] = []  # what came along with the word that was waited for
         self._server: Server | None = None
-        self._guard = ForkGuard(self._signals, spec.listeners, channel.close)
+        self._guard = ForkGuard(self._signals, spec.listeners, self._close_lines)
 
     def run(self, application: Application | None) -> int:
         """From the fork to the exit status."""
@@ -121,6 +121,7 @@ class Child:
             environ={"wsgi.multiprocess": True},  # at a reload there are two of any one
             observers=[access_log] if access_log is not None else [],
             recorder=spec.board.recorder(self._row),
+            keeping=spec.keeping,
         )
         if spec.config.check:
             failure = find_failure(application, server.builder, spec.config)
@@ -182,6 +183,11 @@ class Child:
         else:
             server.close()
 
+    def _close_lines(self) -> None:
+        """Let go of what leads to the other processes."""
+        self._channel.close()
+        self._spec.keeping.close()
+
     def _open_channel(self) -> tuple[int, ...]:
         return () if self._channel.closed else (self._channel.fileno(),)
 
@@ -217,10 +223,11 @@ class Child:
         """Do as the supervisor says."""
         if message.kind == words.REOPEN:
             reopen_logs()
-        elif message.kind in (words.RETIRE, words.STOP, words.QUIT):
+        elif message.kind in (words.RETIRE, words.LEAVE, words.STOP, words.QUIT):
             self._leaving = message.kind
             if self._server is not None and message.kind != words.QUIT:
-                self._server.stop(drain_backlog=message.kind == words.STOP)
+                hand_on = self._spec.keeping.give if message.kind == words.RETIRE else None
+                self._server.stop(message.kind == words.STOP, hand_on)
                 self._channel.send(words.LEFT)
 
     def _be_the_last(self) -> None:

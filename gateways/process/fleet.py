@@ -82,7 +82,7 @@ class Fleet:
         worker.why = reason
         logger.debug("%s retires: %s", worker, reason)
         self.let_leave(worker)
-        worker.channel.send(words.RETIRE)
+        worker.channel.send(words.RETIRE if self.workers(State.SERVING) else words.LEAVE)
 
     def maintain(self, now: float) -> None:
         """Start what is missing and who is to be replaced, unless starts keep failing."""

@@ -53,19 +53,20 @@ def hand_over(fleet: Fleet, plan: Plan, generation: int) -> None:
     workers = [worker for worker in fleet.workers(State.SERVING, State.LEAVING) if worker.pid]
     channels = [worker.channel.socket for worker in workers]
     pidfile = plan.pidfile
-    inherited = [*channels, *(listener.socket for listener in plan.listeners)]
+    sockets = [*channels, *(listener.socket for listener in plan.listeners)]
     state = {
         "version": _VERSION,
         "pid": os.getpid(),
         "generation": generation,
         "listeners": [listener.hand_over() for listener in plan.listeners],
+        "keeping": plan.keeping.descriptors(),
         "workers": [_describe(worker) for worker in workers],
         "pidfile": None if pidfile is None else pidfile.fileno(),
     }
     logger.info("replacing the program by %s", " ".join(_command()))
     if plan.control is not None:
         plan.control.close()
-    descriptors = [sock.fileno() for sock in inherited]
+    descriptors = [*(sock.fileno() for sock in sockets), *plan.keeping.descriptors()]
     if pidfile is not None:
         descriptors.append(pidfile.fileno())
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -124,6 +125,7 @@ def adopt(fleet: Fleet, plan: Plan, rows: int) -> int:
         config=plan.config,
         privileges=Privileges.from_config(plan.config),
         listeners=plan.listeners,
+        keeping=plan.keeping,
         # What they do is in a scoreboard that went with the old program.
         board=Scoreboard(
             max([rows, *(worker["row"] + 2 for worker in workers)]), plan.config.threads

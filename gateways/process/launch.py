@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any
 
 from gateways.config import Config, Workers, parse_workers
+from gateways.core.keeping import Keeping
 from gateways.core.listener import Listener, open_listeners, reopen_standard_descriptors
 from gateways.core.server import Server
 from gateways.errors import ConfigError
@@ -229,6 +230,7 @@ class Launcher:
 
     def _supervise(self, before: dict[str, Any] | None, reconfigure: Reconfigure | None) -> int:
         pidfile = self._pidfile
+        keeping = Keeping.new() if before is None else Keeping.adopt(before["keeping"])
         control = None
         leftovers = []
         if pidfile is not None:
@@ -241,6 +243,7 @@ class Launcher:
                 listeners=self._listeners,
                 directory=self._directory,
                 notifier=self._notifier,
+                keeping=keeping,
                 pidfile=pidfile,
                 control=control,
                 leftovers=leftovers,

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from gateways.config import Config
+from gateways.core.keeping import Keeping
 from gateways.core.listener import Listener
 from gateways.process.channel import FORK, Channel
 from gateways.process.control import Control
@@ -33,6 +34,7 @@ class Spec:
     privileges: Privileges
     listeners: Sequence[Listener]
     board: Scoreboard
+    keeping: Keeping
     supervisor: int = dataclasses.field(default_factory=os.getpid)  # its pid
     leftovers: Sequence[Callable[[], None]] = ()  # each removes a file that the supervisor made
 
@@ -145,6 +147,7 @@ class Plan:
     listeners: Sequence[Listener]
     directory: str  # where it was started
     notifier: Notifier
+    keeping: Keeping
     pidfile: PidFile | None = None
     control: Control | None = None
     leftovers: Sequence[Callable[[], None]] = ()

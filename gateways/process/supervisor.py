@@ -92,8 +92,7 @@ class Supervisor:
                 self._wait(self._turn(time.monotonic()))
         finally:
             self._files.close()
-            for listener in self.plan.listeners:
-                listener.close()
+            self._close_sockets()
             if self.plan.control is not None:
                 self.plan.control.close()
             self._signals.restore()
@@ -135,7 +134,8 @@ class Supervisor:
         poll = select.poll()
         there = fleet.workers(State.STARTING, State.READY, State.SERVING)
         demand = self._scaling.looks() and not (fleet.target or there or fleet.stopping)
-        listening = [listener.socket.fileno() for listener in self.plan.listeners if demand]
+        asking = [*(each.socket for each in self.plan.listeners), self.plan.keeping.taking]
+        listening = [sock.fileno() for sock in asking if demand]
         controlling = control.descriptors() if control is not None else []
         files = self._files.descriptors()
         for fd in (self._signals.fileno(), *channels, *controlling, *listening, *files):
@@ -207,6 +207,7 @@ class Supervisor:
             privileges=Privileges.from_config(config),
             listeners=self.plan.listeners,
             board=board,
+            keeping=self.plan.keeping,
             leftovers=self.plan.leftovers,
         )
         count = self._aim(self._bounds(config))
@@ -340,8 +341,12 @@ class Supervisor:
             logger.info("asked again: stopping at once")
         self._fleet.stop(word)
         self._upgrade.cancel()
+        self._close_sockets()
+
+    def _close_sockets(self) -> None:
         for listener in self.plan.listeners:
             listener.close()
+        self.plan.keeping.close()
 
     def _reopen(self) -> None:
         reopen_logs()

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gateways.core import reception
+from gateways.core.acceptor import Acceptor
 from tests.core.serving import DEADLINE, POLLERS, Serving, eventually, serving
 from tests.protocols.vectors import begin, params, request, stdin
 
@@ -117,6 +118,7 @@ def test_who_leaves_a_shared_socket_leaves_its_backlog_to_the_others(
         busy.send(last)
         assert entered.wait(10)  # the only thread: nobody accepts
         (acceptor,) = served.server._acceptors
+        assert isinstance(acceptor, Acceptor)
         another = stack.enter_context(acceptor.listener.socket.dup())  # as another process has it
         peer = stack.enter_context(served.connect())
         peer.send(last)

@@ -28,7 +28,6 @@ class Target:
 
     port: int
     name: str
-    posts: bool = True  # whether some of them are POSTs
 
 
 class Load:
@@ -104,7 +103,7 @@ def _connection(target: Target) -> http.client.HTTPConnection:
 def _ask(connection: http.client.HTTPConnection, target: Target, number: str, count: int) -> str:
     """One GET or POST; returns who has answered it."""
     name = f"{target.name}-{number}"
-    body = bytes(_SIZES[count % len(_SIZES)]) if target.posts and count % 3 == 0 else None
+    body = bytes(_SIZES[count % len(_SIZES)]) if count % 3 == 0 else None
     connection.request("GET" if body is None else "POST", f"/{name}", body)
     response = connection.getresponse()
     text = response.read()

@@ -120,22 +120,21 @@ def _nginx(running: Site) -> Iterator[None]:
         KEPT: "include fastcgi_params; fastcgi_param PATH_INFO $fastcgi_script_name; "
         'fastcgi_param SCRIPT_NAME ""; fastcgi_keep_conn on; fastcgi_pass kept;',
         UWSGI: f"include uwsgi_params; uwsgi_pass unix:{running.sockets['uwsgi']};",
-        HTTP: f"proxy_http_version 1.1; proxy_pass http://unix:{running.sockets['http']};",
+        HTTP: 'proxy_http_version 1.1; proxy_set_header Connection ""; proxy_pass http://http;',
     }
     servers = [
         f"server {{ listen 127.0.0.1:{ports[name]}; location / {{ {how} }} }}"
         for name, how in passes.items()
     ]
-    upstream = f"upstream kept {{ server unix:{running.sockets['fcgi']}; keepalive 16; }}"
-    options = "\n".join([upstream, *servers])
+    upstreams = [
+        f"upstream {name} {{ server unix:{running.sockets[protocol]}; keepalive 16; }}"
+        for name, protocol in (("kept", "fcgi"), ("http", "http"))
+    ]
+    options = "\n".join([*upstreams, *servers])
     backend = f"unix:{running.sockets['fcgi']}"
     with nginx(running.directory, "root.conf", options=options, BACKEND=backend) as front:
         ports[CLOSED] = front.port
-        # A kept connection that has been idle for a while is closed, and nginx may be sending on it
-        # in that very moment. Then it sends a GET again, but never a POST.
-        running.targets = [
-            Target(port, name, posts=name != KEPT) for name, port in sorted(ports.items())
-        ]
+        running.targets = [Target(port, name) for name, port in sorted(ports.items())]
         for target in running.targets:
             running.server.wait_until_accepting(("127.0.0.1", target.port))
         yield
