@@ -14,6 +14,7 @@ from types import FrameType
 from typing import NoReturn
 
 _READY = b"ready"
+_PASSED_ON = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _DIED = "gateways: error: the server ended before it was ready; see the messages above, or its log"
 
 
@@ -57,11 +58,14 @@ def daemonize() -> Starter:
     """
     _flush()
     reader, writer = os.pipe()
+    # Whoever interrupts the command before it knows the server's pid must not be told "done".
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, _PASSED_ON)
     child = os.fork()
     if child:
         os.close(writer)
         os.waitpid(child, 0)
         _wait(reader)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
     os.close(reader)
     os.setsid()
     if os.fork():
@@ -99,6 +103,7 @@ def _wait(reader: int) -> NoReturn:
             pid = int(file.readline() or b"0")
             if pid:
                 _pass_signals_on(pid)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, _PASSED_ON)
             word = file.read()
         except KeyboardInterrupt:
             os._exit(128 + signal.SIGINT)
@@ -126,5 +131,5 @@ def _pass_signals_on(pid: int) -> None:
             pass
         os._exit(128 + number)
 
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in _PASSED_ON:
         signal.signal(number, stop)
