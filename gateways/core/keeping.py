@@ -82,7 +82,13 @@ class Adopter:
 
     def __init__(self, keeping: Keeping, acceptors: Sequence[Acceptor]) -> None:
         self._keeping = keeping
-        self._acceptors = acceptors
+        # Of the same address, or of all addresses on the same port; asked for while they are open.
+        self._acceptors: dict[tuple[int, object], Acceptor] = {}
+        for acceptor in reversed(acceptors):
+            sock = acceptor.listener.socket
+            name = sock.getsockname()
+            self._acceptors[sock.family, _port(name)] = acceptor
+            self._acceptors[sock.family, name] = acceptor
 
     def fileno(self) -> int:
         """Readable when there is one."""
@@ -97,8 +103,9 @@ class Adopter:
         """Serve this one as the acceptor would that has accepted it."""
         sock = socket.socket(fileno=fd)
         try:
-            name, peer = sock.getsockname(), sock.getpeername()
-            acceptor = _find(self._acceptors, sock.family, name)
+            family, name, peer = sock.family, sock.getsockname(), sock.getpeername()
+            alike = self._acceptors.get((family, _port(name)))
+            acceptor = self._acceptors.get((family, name), alike)
         except OSError:
             acceptor = None  # the peer has left on the way
         finally:
@@ -113,13 +120,5 @@ class Adopter:
         self._keeping.taking.close()
 
 
-def _find(acceptors: Sequence[Acceptor], family: int, name: object) -> Acceptor | None:
-    """The one of the same address, or of all addresses on the same port."""
-    alike = [each for each in acceptors if each.listener.socket.family == family]
-    names = [each.listener.socket.getsockname() for each in alike]
-    if name in names:
-        return alike[names.index(name)]
-    ports = [each[1] if isinstance(each, tuple) else None for each in names]
-    if isinstance(name, tuple) and name[1] in ports:
-        return alike[ports.index(name[1])]
-    return None
+def _port(name: object) -> object:
+    return name[1] if isinstance(name, tuple) else name

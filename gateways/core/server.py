@@ -219,7 +219,8 @@ class Server:
         """
         if not self.draining:
             return False
-        busy = self._connections or any(worker.connection for worker in self._workers)
+        busy = any(worker.accepting or worker.connection for worker in self._workers)
+        busy = busy or bool(self._connections)  # looked at second: one that is accepted is there
         return not busy or self.clock.now >= self._deadline
 
     def close(self, reason: str = "the time to stop was over") -> None:

@@ -57,6 +57,7 @@ class Worker:
         "_server",
         "_thread",
         "aborted",
+        "accepting",
         "connection",
         "errors",
         "name",
@@ -74,6 +75,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self.connection: Connection | None = None
         self.request: Request | None = None
+        self.accepting = False  # it may have a connection that the server does not know yet
         self.started = 0  # the tick at which the request began to run
         self.served: int = predecessor.served if predecessor else 0
         self.errors: int = predecessor.errors if predecessor else 0
@@ -144,7 +146,11 @@ class Worker:
             accepted: Connection | None = handler
             requests = handler.on_event(event[1])
         else:
-            accepted, requests = handler.accept()
+            self.accepting = True
+            try:
+                accepted, requests = handler.accept()
+            finally:
+                self.accepting = False
         if accepted is not None and requests:
             if len(requests) > 1:
                 server.enqueue(accepted, requests[1:])

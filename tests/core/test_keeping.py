@@ -161,6 +161,40 @@ def test_more_than_the_queue_holds_wait_until_some_are_taken(
         assert {peer.reply().body for peer in peers} == {b"hello"}
 
 
+class Held(Keeping):
+    """One that keeps a thread waiting between taking a connection and serving it."""
+
+    def __init__(self, giving: socket.socket, taking: socket.socket) -> None:
+        super().__init__(giving, taking)
+        self.taken, self.proceed = threading.Event(), threading.Event()
+
+    def take(self) -> int:
+        fd = super().take()
+        self.taken.set()
+        self.proceed.wait(DEADLINE)
+        return fd
+
+
+def test_one_that_is_just_being_taken_is_not_lost_with_its_new_server(
+    tmp_path: Path, keeping: Keeping
+) -> None:
+    held = Held.new()
+    assert isinstance(held, Held)
+    with serving(hello, tmp_path, server={"keeping": held}) as served:
+        peer = served.connect()
+        eventually(lambda: served.connections() == 1, "the connection")
+        (connection,) = served.server._connections
+        connection.give_away(held.give)
+        assert held.taken.wait(DEADLINE)
+        served.server.stop(drain_backlog=False, hand_on=keeping.give)
+        assert not served.server.stopped()
+        held.proceed.set()
+        eventually(served.server.stopped, "the end")
+        os.close(keeping.take())
+        peer.sock.close()
+    held.close()
+
+
 @pytest.mark.parametrize("gone", ["the peer", "the address"])
 def test_what_nobody_can_serve_is_closed(tmp_path: Path, keeping: Keeping, gone: str) -> None:
     ours, theirs = socket.socketpair()
