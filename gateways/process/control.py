@@ -49,17 +49,30 @@ class Client:
 class Control:
     """The supervisor's end."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, before: dict[str, Any] | None = None) -> None:
+        """``before`` is what the program that this one replaces has handed over."""
         self._path = os.path.abspath(path)
         self._identity: Identity | None = None
         self._clients: dict[int, Client] = {}
         self._socket: socket.socket | None = None
         self._spare = -1
         self._keep_spare()
+        if before is not None and before["path"] == self._path:
+            self._socket = socket.socket(fileno=before["descriptor"])
+            self._socket.set_inheritable(False)
+            self._identity = tuple(before["identity"])
+            return
         try:
             self._socket, self._identity = bind_unix(self._path, _BACKLOG, 0o600, -1, -1, None)
         except ConfigError as error:
             logger.warning("%s; `gateways reload` will not work, SIGHUP does", error)
+
+    def hand_over(self) -> dict[str, Any] | None:
+        """What the next program makes it anew from, so that whoever asks meanwhile waits."""
+        if self._socket is None:
+            return None
+        descriptor = self._socket.fileno()
+        return {"path": self._path, "descriptor": descriptor, "identity": self._identity}
 
     def descriptors(self) -> list[int]:
         """What to watch."""

@@ -53,20 +53,22 @@ def hand_over(fleet: Fleet, plan: Plan, generation: int) -> None:
     workers = [worker for worker in fleet.workers(State.SERVING, State.LEAVING) if worker.pid]
     channels = [worker.channel.socket for worker in workers]
     pidfile = plan.pidfile
+    control = None if plan.control is None else plan.control.hand_over()
     sockets = [*channels, *(listener.socket for listener in plan.listeners)]
     state = {
         "version": _VERSION,
         "pid": os.getpid(),
         "generation": generation,
         "listeners": [listener.hand_over() for listener in plan.listeners],
+        "control": control,
         "keeping": plan.keeping.descriptors(),
         "workers": [_describe(worker) for worker in workers],
         "pidfile": None if pidfile is None else pidfile.fileno(),
     }
     logger.info("replacing the program by %s", " ".join(_command()))
-    if plan.control is not None:
-        plan.control.close()
     descriptors = [*(sock.fileno() for sock in sockets), *plan.keeping.descriptors()]
+    if control is not None:
+        descriptors.append(control["descriptor"])
     if pidfile is not None:
         descriptors.append(pidfile.fileno())
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())

@@ -234,7 +234,9 @@ class Launcher:
         control = None
         leftovers = []
         if pidfile is not None:
-            control = self._control = Control(control_path(self._config.pidfile))
+            control = self._control = Control(
+                control_path(self._config.pidfile), None if before is None else before["control"]
+            )
             leftovers = [control.remove_file]
         return Supervisor(
             Plan(

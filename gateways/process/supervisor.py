@@ -19,7 +19,7 @@ from gateways.core.stacklog import log_text, log_with_lines
 from gateways.errors import ConfigError
 from gateways.process import channel as words
 from gateways.process.audience import Audience
-from gateways.process.control import Client, Control, control_path
+from gateways.process.control import Client
 from gateways.process.cpus import available_cpus
 from gateways.process.ends import reap
 from gateways.process.filewatch import FileWatch
@@ -378,8 +378,6 @@ class Supervisor:
         self._files.close()
         hand_over(self._fleet, self.plan, self._generations)
         # We are still here: it could not be started.
-        if self.plan.control is not None:
-            self.plan.control = Control(control_path(self.plan.config.pidfile))
         self._files.start()
 
     def _close_in_child(self) -> None:
