@@ -26,9 +26,12 @@ COMPILED = [
     "gateways.core.clock",
     "gateways.core.connection",
     "gateways.core.gate",
+    "gateways.core.host",
     "gateways.core.poller",
     "gateways.core.reception",
+    "gateways.core.recorder",
     "gateways.core.sendqueue",
+    "gateways.core.syscalls",
     "gateways.core.transport",
     "gateways.core.workers",
     "gateways.protocols.auto",
@@ -118,10 +121,13 @@ class BuildCompiled(build_ext):
 
 
 def _extensions() -> list[Extension]:
-    return [
-        Extension(name, [name.replace(".", "/") + ".py"], extra_compile_args=FLAGS)
-        for name in COMPILED
-    ]
+    return [Extension(name, [_source(name)], extra_compile_args=FLAGS) for name in COMPILED]
+
+
+def _source(name: str) -> str:
+    """The ``.py`` file, but for the one module that calls C functions."""
+    path = name.replace(".", "/")
+    return path + (".pyx" if os.path.exists(path + ".pyx") else ".py")
 
 
 if __name__ == "__main__":

@@ -1,16 +1,19 @@
 import cython
 
 from gateways.core.connection cimport Connection
+from gateways.core.host cimport Host
+from gateways.core.syscalls cimport accept
 
 
 cdef class Acceptor:
     cdef object _new_codec
-    cdef object _server
+    cdef Host _server
     cdef readonly object listener
     cdef object _family
     cdef object _access
     cdef object _refusals
 
+    @cython.locals(accepted=tuple)
     cpdef tuple accept(self)
 
     @cython.locals(connection=Connection)

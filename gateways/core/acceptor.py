@@ -9,30 +9,18 @@ from __future__ import annotations
 import errno
 import logging
 import os
-from typing import Protocol
 
 from gateways.core.access import AccessList
 from gateways.core.connection import Connection
 from gateways.core.host import Host
 from gateways.core.listener import Listener
 from gateways.core.seldom import Seldom
+from gateways.core.syscalls import accept
 from gateways.protocols.base import CodecFactory, Request
 
 logger = logging.getLogger("gateways.accept")
 
 _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
-
-
-class AcceptHost(Host, Protocol):
-    """What an acceptor needs of its server."""
-
-    draining: bool  # it accepts no more
-
-    def adopt(self, connection: Connection, fd: int) -> bool:
-        """Take a new connection in; False when there are now as many as are allowed."""
-
-    def pause_accepting(self, reason: str) -> None:
-        """Stop accepting until a connection is closed or some time has passed."""
 
 
 class Acceptor:
@@ -42,7 +30,7 @@ class Acceptor:
 
     def __init__(
         self,
-        server: AcceptHost,
+        server: Host,
         listener: Listener,
         access: AccessList,
         new_codec: CodecFactory,
@@ -60,12 +48,9 @@ class Acceptor:
 
     def accept(self) -> tuple[Connection | None, list[Request]]:
         """Accept one connection: it (None if there is none to serve) and its first requests."""
+        listening = self.listener.socket
         try:
-            # The private method spares a socket object per connection: all the connection needs
-            # is the descriptor, which this returns with close-on-exec set.
-            fd, address = self.listener.socket._accept()  # type: ignore[attr-defined]
-        except BlockingIOError:
-            return None, []  # another thread or process was quicker
+            accepted = accept(listening, listening.fileno())
         except OSError as error:
             if error.errno in _OUT_OF_RESOURCES:
                 self._server.pause_accepting(
@@ -76,7 +61,9 @@ class Acceptor:
             elif not self._server.draining:
                 logger.debug("%s: accept failed: %s", self.listener.address, error)
             return None, []
-        os.set_blocking(fd, False)
+        if accepted is None:
+            return None, []  # another thread or process was quicker
+        fd, address = accepted
         if not self._access.unrestricted:
             reason = self._access.refusal(fd, self._family, address)
             if reason is not None:

@@ -19,7 +19,7 @@ from gateways.protocols.head import status_head
 from gateways.protocols.variables import clean, content_length
 from gateways.wsgi.body import Body
 from gateways.wsgi.environ import EnvironBuilder
-from gateways.wsgi.runner import respond_with_error, run_application
+from gateways.wsgi.runner import Channel, respond_with_error, run_application
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def body_length(variables: dict[str, str]) -> int | None:
     return length
 
 
-class CGIChannel:
+class CGIChannel(Channel):
     """The runner's ``Channel`` to the web server that started this process."""
 
     def __init__(self, stdin: Input, stdout: Output, nph: bool) -> None:

@@ -9,11 +9,23 @@ cdef int READ_WRITE, WRITE
 cdef class Connection(Reception):
     cdef list _errors
 
-    cpdef send_head(self, Request request, status, headers)
-    cpdef send_body(self, Request request, chunk)
-    cpdef finish(self, Request request, chunk)
-    cpdef abort(self, Request request)
-    cpdef send_errors(self, Request request, text)
+    @cython.locals(own=Request)
+    cpdef send_head(self, request, status, headers)
+
+    @cython.locals(own=Request)
+    cpdef send_body(self, request, chunk)
+
+    @cython.locals(own=Request)
+    cpdef finish(self, request, chunk)
+
+    @cython.locals(own=Request)
+    cpdef respond(self, request, status, headers, chunk)
+    cdef _finish(self, Request request, chunk)
+
+    @cython.locals(own=Request)
+    cpdef abort(self, request)
+
+    cpdef send_errors(self, request, text)
 
     @cython.locals(request=Request)
     cdef _hand_on_errors(self)

@@ -41,55 +41,73 @@ class Connection(Reception):
 
     def send_head(self, request: Any, status: str, headers: Headers) -> None:
         """Set the head of the response (see ``Channel.send_head``)."""
+        own: Request = request
         with self.lock:
-            if not request.ended:
-                request.status = status
-                self.codec.send_head(request, status, headers)
+            if not own.ended:
+                own.status = status
+                self.codec.send_head(own, status, headers)
 
     def send_body(self, request: Any, chunk: bytes) -> None:
         """Send a piece of the body; blocks while too much of it is unsent."""
+        own: Request = request
         with self.lock:
-            self._check(request)
+            self._check(own)
             if self._errors:
                 self._hand_on_errors()
-            request.sent += len(chunk)
-            self.codec.send_body(request, chunk)
+            own.sent += len(chunk)
+            self.codec.send_body(own, chunk)
             self._flush()
             if self._queue.size <= self._server.config.write_buffer_bytes:
                 if self._queue.size and self.armed:
                     self._arm(READ_WRITE)
                 return
-        self._wait_to_write(request)
+        self._wait_to_write(own)
 
     def finish(self, request: Any, chunk: bytes) -> None:
         """Send the last piece and end the response; what the peer does not take at once is left
         to the poller."""
+        own: Request = request
         with self.lock:
-            if request.ended:
-                return
-            if self._errors:
-                self._hand_on_errors()
-            if request.aborted or self.broken:
-                request.aborted = True
-                self.codec.abort(request)
-            else:
-                if chunk:
-                    request.sent += len(chunk)
-                    self.codec.send_body(request, chunk)
-                self.codec.end(request)
-            self._ended(request)
+            if not own.ended:
+                self._finish(own, chunk)
+
+    def respond(self, request: Any, status: str, headers: Headers, chunk: bytes) -> None:
+        """Send all of a response (see ``Channel.respond``)."""
+        own: Request = request
+        self.lock.acquire()
+        try:
+            if not own.ended:
+                own.status = status
+                self.codec.send_head(own, status, headers)
+                self._finish(own, chunk)
+        finally:
+            self.lock.release()
+
+    def _finish(self, request: Request, chunk: bytes) -> None:
+        if self._errors:
+            self._hand_on_errors()
+        if request.aborted or self.broken:
+            request.aborted = True
+            self.codec.abort(request)
+        else:
+            if chunk:
+                request.sent += len(chunk)
+                self.codec.send_body(request, chunk)
+            self.codec.end(request)
+        self._ended(request)
 
     def abort(self, request: Any) -> None:
         """End a response that cannot be completed."""
+        own: Request = request
         with self.lock:
-            if request.ended:
+            if own.ended:
                 return
             if self._errors:
                 self._hand_on_errors()
-            request.aborted = request.aborted or self.broken
-            request.failed = not request.aborted
-            self.codec.abort(request)
-            self._ended(request)
+            own.aborted = own.aborted or self.broken
+            own.failed = not own.aborted
+            self.codec.abort(own)
+            self._ended(own)
 
     def send_errors(self, request: Any, text: str) -> None:
         """Send text to the web server's error log, with the next bytes of the response."""

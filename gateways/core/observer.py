@@ -50,16 +50,6 @@ class Observer(Protocol):
         """The thread is done with it; the application may have changed ``request.variables``."""
 
 
-class Recorder(Protocol):
-    """Notes what each thread does, in the fewest of steps; it must not fail."""
-
-    def begin(self, thread: int, variables: dict[str, str]) -> None:
-        """The thread with this number (see ``Observer``) begins a request."""
-
-    def end(self, thread: int) -> None:
-        """It is done with it."""
-
-
 def tell_begin(
     observers: Sequence[Observer], thread: int, connection: Connection, request: Request
 ) -> None:

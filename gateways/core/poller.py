@@ -17,7 +17,10 @@ import os
 import select
 import selectors
 import threading
-from typing import Protocol
+
+from gateways.core.syscalls import next_event, rearm
+
+EPOLLONESHOT = getattr(select, "EPOLLONESHOT", 0)
 
 READ = 1
 WRITE = 4
@@ -26,39 +29,48 @@ READ_WRITE = READ | WRITE
 Event = tuple[int, int]
 
 
-class Poller(Protocol):
+class Poller:
     """What the core needs; events are READ and WRITE, anything else (an error) counts as READ."""
 
     def watch(self, fd: int) -> None:
         """Report ``fd`` whenever it is readable, until ``forget``: for listening sockets."""
+        raise NotImplementedError
 
     def arm(self, fd: int, events: int, known: bool) -> None:
         """Report ``fd`` once; ``known`` says that it was armed before."""
+        raise NotImplementedError
 
     def forget(self, fd: int) -> None:
         """Report ``fd`` no more; to be called before it is closed."""
+        raise NotImplementedError
 
     def wait(self, timeout: float | None) -> Event | None:
         """The next event for this thread; None after ``timeout`` seconds, or when woken."""
+        raise NotImplementedError
 
     def wake(self) -> None:
         """Have one waiting thread return."""
+        raise NotImplementedError
 
     def wake_all(self) -> None:
         """Have every thread return, now and from now on."""
+        raise NotImplementedError
 
     def close(self) -> None:
         """Give the poller's own descriptors back."""
+        raise NotImplementedError
 
     def renew(self) -> None:
         """In a forked child: forget what is registered, which the parent has in common with it."""
+        raise NotImplementedError
 
 
-class EpollPoller:
+class EpollPoller(Poller):
     """The shared one-shot epoll (Linux)."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
+        self._number = self._epoll.fileno()
         # A semaphore: each reader takes one wake, so that n wakes wake n threads.
         flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC | os.EFD_SEMAPHORE
         self._wake_fd = os.eventfd(0, flags)
@@ -72,9 +84,9 @@ class EpollPoller:
 
     def arm(self, fd: int, events: int, known: bool) -> None:
         if known:
-            self._epoll.modify(fd, events | select.EPOLLONESHOT)
+            rearm(self._epoll, self._number, fd, events | EPOLLONESHOT)
         else:
-            self._epoll.register(fd, events | select.EPOLLONESHOT)
+            self._epoll.register(fd, events | EPOLLONESHOT)
 
     def forget(self, fd: int) -> None:
         try:
@@ -83,10 +95,10 @@ class EpollPoller:
             pass  # it was never armed
 
     def wait(self, timeout: float | None) -> Event | None:
-        events = self._epoll.poll(timeout, 1)
-        if not events:
+        event = next_event(self._epoll, self._number, -1.0 if timeout is None else timeout)
+        if event is None:
             return None
-        fd, event = events[0]
+        fd = event[0]
         if fd == self._wake_fd:
             if not self._all_awake:
                 try:
@@ -94,7 +106,7 @@ class EpollPoller:
                 except BlockingIOError:
                     pass  # another thread was quicker
             return None
-        return fd, event
+        return event
 
     def wake(self) -> None:
         os.eventfd_write(self._wake_fd, 1)
@@ -112,7 +124,7 @@ class EpollPoller:
         self.__init__()  # type: ignore[misc]  # everything anew
 
 
-class SelectorPoller:
+class SelectorPoller(Poller):
     """The same on any selector; registrations are handed to the leader, who alone touches it."""
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:

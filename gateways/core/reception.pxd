@@ -1,5 +1,7 @@
 import cython
 
+from gateways.core.host cimport Host
+from gateways.core.syscalls cimport receive
 from gateways.core.transport cimport Transport
 from gateways.protocols.base cimport Codec, Request
 from gateways.wsgi.body cimport Body
@@ -8,7 +10,7 @@ cdef int READ, READ_WRITE, WRITE
 
 
 cdef class Reception(Transport):
-    cdef object _server
+    cdef Host _server
     cdef object _protocol
     cdef object _plausible
     cdef Body _body

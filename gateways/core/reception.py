@@ -23,6 +23,7 @@ from collections.abc import Callable
 
 from gateways.core.host import Host
 from gateways.core.poller import READ, READ_WRITE, WRITE, wait_for
+from gateways.core.syscalls import receive
 from gateways.core.transport import Transport
 from gateways.errors import ClientDisconnected, ProtocolError
 from gateways.protocols.base import Codec, CodecFactory, Phase, Request
@@ -30,8 +31,6 @@ from gateways.protocols.detect import FIRST_BYTES
 from gateways.wsgi.body import Body
 
 logger = logging.getLogger("gateways.connection")
-
-_RECEIVE = 65536
 
 # How long a stop spares a connection on which something went on just now: the web server may be
 # sending its next request on it in this very moment, and would lose it.
@@ -74,11 +73,14 @@ class Reception(Transport):
 
     def on_event(self, events: int) -> list[Request]:
         """The poller reports the descriptor; returns requests that are ready to run."""
-        with self.lock:
+        self.lock.acquire()  # on the request path cheaper than ``with``
+        try:
             if not self.armed or self.closed:
                 return _NOTHING  # the event of an earlier owner of this descriptor
             self.armed = 0
             return self._bring_in(events)
+        finally:
+            self.lock.release()
 
     def on_accept(self) -> list[Request]:
         """Read at once: a web server has sent its request by the time it is accepted."""
@@ -128,13 +130,13 @@ class Reception(Transport):
     def _receive(self) -> list[Request]:
         """Read once; returns requests that are ready to run, which the caller must see to."""
         try:
-            data = os.read(self._fd, _RECEIVE)
-        except BlockingIOError:
-            return _NOTHING
+            data = receive(self._fd)
         except OSError as error:
             logger.debug("%s: %s", self.peer, error)
             self.broken = True
             data = b""
+        if data is None:
+            return _NOTHING
         if not data:
             self.eof = True
         elif self.lingering:

@@ -1,5 +1,7 @@
 import cython
 
+from gateways.core.syscalls cimport send
+
 cdef Py_ssize_t _JOIN_BELOW
 
 

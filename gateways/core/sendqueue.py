@@ -6,6 +6,7 @@ import collections
 import itertools
 import os
 
+from gateways.core.syscalls import send
 from gateways.protocols.base import Buffer
 
 # Below this, one copy into one piece is cheaper than a vectored write.
@@ -48,10 +49,7 @@ class SendQueue:
 
     def _send_at_once(self, fd: int, data: Buffer, size: int) -> None:
         """One write, the ordinary case."""
-        try:
-            sent = os.write(fd, data)
-        except BlockingIOError:
-            sent = 0
+        sent = send(fd, data)
         if sent < size:
             self._buffers.append(memoryview(data)[sent:])
             self.size = size - sent

@@ -7,7 +7,6 @@ under signals, in a supervisor's child or in a thread of a test.
 
 from __future__ import annotations
 
-import collections
 import logging
 import os
 import select
@@ -20,30 +19,30 @@ from gateways.config import Config
 from gateways.core.acceptor import Acceptor
 from gateways.core.access import AccessList
 from gateways.core.capacity import possible_connections
-from gateways.core.clock import TICK_SECONDS, Clock
+from gateways.core.clock import TICK_SECONDS
 from gateways.core.codecs import Codecs
 from gateways.core.connection import Connection
 from gateways.core.deadlines import SWEEP_SECONDS, sweep
-from gateways.core.gate import Gate
+from gateways.core.host import Host
 from gateways.core.keeping import Adopter, HandOn, Keeping
 from gateways.core.listener import Listener
-from gateways.core.observer import Observer, Recorder, tell_end
-from gateways.core.poller import Poller, new_poller
+from gateways.core.observer import Observer, tell_end
+from gateways.core.poller import Poller
 from gateways.core.reception import SPARED_SECONDS
+from gateways.core.recorder import Recorder
 from gateways.core.seldom import Seldom
 from gateways.core.timeouts import RequestWatch
 from gateways.core.workers import Worker
-from gateways.errors import LimitExceeded
 from gateways.protocols.base import Request
 from gateways.wsgi.environ import EnvironBuilder
-from gateways.wsgi.runner import Application, request_name, run_application
+from gateways.wsgi.runner import Application, request_name
 
 logger = logging.getLogger("gateways.server")
 
 _RESUME_SECONDS = 0.5
 
 
-class Server:
+class Server(Host):
     """Serves ``application`` on ``listeners`` with the options of ``config``."""
 
     def __init__(
@@ -64,29 +63,21 @@ class Server:
         application (both as flup's API has it). ``observers`` see every request,
         ``recorder`` notes which one each thread is running. From ``keeping`` it takes
         connections that other processes have kept."""
-        self.application = application
-        self.config = config
-        self.poller = poller or new_poller()
-        self.clock = Clock()
-        self.gate = Gate(config.threads)
-        self.observers = tuple(observers)
-        self.recorder = recorder
-        self.replacement_wanted = ""  # why another process should take this one's place
-        self.draining = False  # no new connections
-        self.parting = False  # kept ones are closed when idle
-        self._hand_on: HandOn | None = None
-        self.stopping = False  # the workers leave
-        self.builder = EnvironBuilder(
+        builder = EnvironBuilder(
             script_name=config.script_name,
             trust_remote_user=config.trust_remote_user,
             multithread=config.threads > 1,
             extra=environ,
         )
-        self.run_request = run_request or self._run_application
+        possible = possible_connections(config.max_connections)
+        super().__init__(
+            application, config, builder, possible, poller, run_request, observers, recorder
+        )
+        self.replacement_wanted = ""  # why another process should take this one's place
+        self._hand_on: HandOn | None = None
         if access is None:
             addresses = os.environ.get("FCGI_WEB_SERVER_ADDRS")  # FastCGI 1.0, section 3.2
             access = AccessList.from_options(config.allow, addresses)
-        self.max_connections = possible_connections(config.max_connections)
         roles = getattr(application, "fcgi_roles", None)
         codecs = Codecs(config, roles, self.max_connections, lambda: self.parting)
         acceptors = [
@@ -96,9 +87,6 @@ class Server:
         self._acceptors: list[Acceptor | Adopter] = [*acceptors]
         if keeping is not None:
             self._acceptors.append(Adopter(keeping, acceptors))
-        self.handlers: dict[int, Connection | Acceptor | Adopter] = {}
-        self._connections: set[Connection] = set()
-        self.ready: collections.deque[tuple[Connection, Request]] = collections.deque()
         self._workers: list[Worker] = []
         self._watch = RequestWatch[Worker](config, self._give_up)
         self._pauses = Seldom(logger)
@@ -170,8 +158,8 @@ class Server:
             sweep(self._snapshot(), now, self.config)
         if self.draining and now >= self._next_drain:
             self._drain(now)
-        if self._paused_since and now - self._paused_since > _RESUME_SECONDS:
-            self._resume_accepting()
+        if self.paused and now - self._paused_since > _RESUME_SECONDS:
+            self.resume_accepting()
         if not self._workers:
             self._work_alone()
             return 0.0
@@ -179,7 +167,7 @@ class Server:
             self._served_before = served
             self.clock.parked = False
             return TICK_SECONDS
-        return SWEEP_SECONDS if self._connections or self._paused_since else None
+        return SWEEP_SECONDS if self.connections or self.paused else None
 
     def stop(self, drain_backlog: bool = True, hand_on: HandOn | None = None) -> None:
         """Stop accepting; running requests may finish within ``graceful_timeout_seconds``.
@@ -220,7 +208,7 @@ class Server:
         if not self.draining:
             return False
         busy = any(worker.accepting or worker.connection for worker in self._workers)
-        busy = busy or bool(self._connections)  # looked at second: one that is accepted is there
+        busy = busy or bool(self.connections)  # looked at second: one that is accepted is there
         return not busy or self.clock.now >= self._deadline
 
     def close(self, reason: str = "the time to stop was over") -> None:
@@ -267,20 +255,6 @@ class Server:
 
     # -- what connections, acceptors and workers ask for ---------------------------------------
 
-    def _run_application(self, connection: Connection, request: Request) -> None:
-        if request.data is not None:
-            environ: dict[str, Any] = request.variables
-            environ["gateways.data"] = request.data
-        run_application(
-            self.application,
-            self.builder,
-            connection,
-            request,
-            request.variables,
-            request.body,
-            self.config.debug,
-        )
-
     def _give_up(self, worker: Worker, reason: str) -> None:
         """Put a thread in the place of one that does not react to a time-out."""
         connection, request = worker.connection, worker.request
@@ -307,43 +281,12 @@ class Server:
             reason,
         )
 
-    def adopt(self, connection: Connection, fd: int) -> bool:
-        """Take a new connection in (see ``AcceptHost``)."""
-        if self.clock.parked:
-            # It has stood still: by it the connection would be as old as the silence before it.
-            self.clock.now = connection.since = time.monotonic()
-        self.handlers[fd] = connection
-        self._connections.add(connection)
-        if self.clock.parked:
-            self.clock.unpark()
-        return len(self._connections) < self.max_connections
-
-    def forget(self, connection: Connection, fd: int) -> None:
-        """Let a connection go that is about to be closed (see ``Host``)."""
-        self.handlers.pop(fd, None)
-        self._connections.discard(connection)
-        if self._paused_since:
-            self._resume_accepting()
-
-    def enqueue(self, connection: Connection, requests: list[Request]) -> None:
-        """Put requests on the ready list (see ``Host``); beyond its limit they are refused."""
-        for request in requests:
-            if len(self.ready) >= self.config.max_queued_requests and request.refusal is None:
-                request.refusal = LimitExceeded(
-                    f"{len(self.ready)} requests wait for a thread, "
-                    f"as many as max_queued_requests allows",
-                    503,
-                )
-                self.ready.appendleft((connection, request))
-            else:
-                self.ready.append((connection, request))
-            self.poller.wake()
-
     def pause_accepting(self, reason: str) -> None:
-        """Leave new connections in the backlog for a while (see ``AcceptHost``)."""
+        """Leave new connections in the backlog for a while (see ``Host``)."""
         with self._accept_lock:
-            if self._paused_since or self.draining:
+            if self.paused or self.draining:
                 return
+            self.paused = True
             self._paused_since = self.clock.now
             for acceptor in self._acceptors:
                 self.poller.forget(acceptor.fileno())
@@ -351,13 +294,14 @@ class Server:
         if self.clock.parked:
             self.clock.unpark()
 
-    def _resume_accepting(self) -> None:
+    def resume_accepting(self) -> None:
+        """Accept again, unless there are still too many connections (see ``Host``)."""
         with self._accept_lock:
-            if not self._paused_since or self.draining:
+            if not self.paused or self.draining:
                 return
-            if len(self._connections) >= self.max_connections:
+            if len(self.connections) >= self.max_connections:
                 return
-            self._paused_since = 0.0
+            self.paused = False
             for acceptor in self._acceptors:
                 self.poller.watch(acceptor.fileno())
 
@@ -384,6 +328,6 @@ class Server:
         """The open connections; other threads may open and close some meanwhile."""
         while True:
             try:
-                return list(self._connections)
+                return list(self.connections)
             except RuntimeError:
                 continue  # the set changed while it was copied

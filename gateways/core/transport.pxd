@@ -1,13 +1,16 @@
 import cython
 
 from gateways.core.clock cimport Clock
+from gateways.core.poller cimport Poller
 from gateways.core.sendqueue cimport SendQueue
+from gateways.core.syscalls cimport shutdown
+from gateways.wsgi.runner cimport Channel
 
 
-cdef class Transport:
+cdef class Transport(Channel):
     cdef int _fd
     cdef object _address
-    cdef object _poller
+    cdef Poller _poller
     cdef Clock _clock
     cdef SendQueue _queue
     cdef list _waiting

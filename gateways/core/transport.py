@@ -14,8 +14,10 @@ import threading
 from gateways.core.clock import Clock
 from gateways.core.poller import Poller, Waker, waker
 from gateways.core.sendqueue import SendQueue
+from gateways.core.syscalls import shutdown
 from gateways.protocols.base import Buffer
 from gateways.protocols.detect import mismatch
+from gateways.wsgi.runner import Channel
 
 logger = logging.getLogger("gateways.connection")
 
@@ -27,7 +29,7 @@ _forked: list[int] = []  # not empty once this process has forked (a subprocess 
 os.register_at_fork(after_in_parent=lambda: _forked.extend([] if _forked else [1]))
 
 
-class Transport:
+class Transport(Channel):
     """One connected, non-blocking socket; the base of ``Connection``."""
 
     __slots__ = (
@@ -166,13 +168,10 @@ class Transport:
         return True
 
     def _shutdown(self, how: int) -> None:
-        sock = socket.socket(fileno=self._fd)
         try:
-            sock.shutdown(how)
+            shutdown(self._fd, how)
         except OSError:
             pass  # it is gone already
-        finally:
-            sock.detach()
 
     def _close(self) -> None:
         """Close the descriptor; nobody may wait on it any more."""

@@ -1,13 +1,13 @@
 import cython
 
-from gateways.core.acceptor cimport Acceptor
 from gateways.core.connection cimport Connection
+from gateways.core.host cimport Host
 from gateways.protocols.base cimport Request
-from gateways.wsgi.runner cimport request_name
+from gateways.wsgi.runner cimport request_name, run_application
 
 
 cdef class Worker:
-    cdef object _server
+    cdef Host _server
     cdef readonly object _thread
     cdef public object name
     cdef public int number
@@ -23,12 +23,17 @@ cdef class Worker:
     cpdef work(self, timeout)
 
     @cython.locals(
-        connection=Connection, request=Request, accepted=Connection, requests=list,
-        connected=Connection, acceptor=Acceptor,
+        server=Host, connection=Connection, request=Request, accepted=Connection, requests=list,
     )
     cpdef step(self, timeout)
 
+    @cython.locals(server=Host)
     cdef _serve(self, Connection connection, Request request)
+
+    @cython.locals(server=Host)
     cdef _done(self, Connection connection, Request request)
     cpdef count(self, Request request)
     cdef _refuse(self, Connection connection, Request request)
+
+
+cdef _run_application(Host server, Connection connection, Request request)

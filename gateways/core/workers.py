@@ -7,42 +7,19 @@ several requests, goes to the ready list, and a follower is woken for each.
 
 from __future__ import annotations
 
-import collections
 import logging
 import threading
-from collections.abc import Callable
-from typing import Protocol
+from typing import Any
 
-from gateways.core.acceptor import Acceptor
-from gateways.core.clock import Clock
 from gateways.core.connection import Connection
-from gateways.core.gate import Gate
-from gateways.core.keeping import Adopter
-from gateways.core.observer import Observer, Recorder, tell_begin, tell_end
-from gateways.core.poller import Poller
+from gateways.core.host import Host
+from gateways.core.observer import tell_begin, tell_end
 from gateways.core.timeouts import forget_interrupt
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
-from gateways.wsgi.runner import request_name, respond_with_error
+from gateways.wsgi.runner import request_name, respond_with_error, run_application
 
 logger = logging.getLogger("gateways.worker")
-
-
-class WorkerHost(Protocol):
-    """What a worker needs of its server."""
-
-    poller: Poller
-    clock: Clock
-    gate: Gate
-    stopping: bool
-    handlers: dict[int, Connection | Acceptor | Adopter]
-    ready: collections.deque[tuple[Connection, Request]]
-    run_request: Callable[[Connection, Request], None]
-    observers: tuple[Observer, ...]
-    recorder: Recorder | None
-
-    def enqueue(self, connection: Connection, requests: list[Request]) -> None:
-        """Have other threads run these."""
 
 
 class Worker:
@@ -68,7 +45,7 @@ class Worker:
         "started",
     )
 
-    def __init__(self, server: WorkerHost, number: int, predecessor: Worker | None = None) -> None:
+    def __init__(self, server: Host, number: int, predecessor: Worker | None = None) -> None:
         self._server = server
         self.number = number
         self.name = f"gateways-worker-{number}"
@@ -172,7 +149,10 @@ class Worker:
             self._refuse(connection, request)
         else:
             try:
-                server.run_request(connection, request)
+                if server.run_request is None:
+                    _run_application(server, connection, request)
+                else:
+                    server.run_request(connection, request)
             except RequestTimeout:  # a handler of its own read the body, and did without the runner
                 connection.end_overdue(request)
             if request.overdue is not None:
@@ -213,3 +193,18 @@ class Worker:
         name = request_name(request.variables)
         logger.warning("%s: %s: answered %d: %s", connection.peer, name, error.status, error)
         respond_with_error(connection, request, error.status)
+
+
+def _run_application(server: Host, connection: Connection, request: Request) -> None:
+    if request.data is not None:
+        environ: dict[str, Any] = request.variables
+        environ["gateways.data"] = request.data
+    run_application(
+        server.application,
+        server.builder,
+        connection,
+        request,
+        request.variables,
+        request.body,
+        server.config.debug,
+    )

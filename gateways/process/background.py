@@ -18,9 +18,8 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from gateways.core.relay import ACKNOWLEDGED, LENGTH_VARIABLE
-from gateways.protocols.base import Headers, Request
-from gateways.protocols.head import status_head
+from gateways.core.relay import LENGTH_VARIABLE
+from gateways.protocols.base import Request
 
 if TYPE_CHECKING:
     from _socket import socket
@@ -264,6 +263,7 @@ class Background:
 
     def run_request(self, connection: Connection, request: Request) -> None:
         """Run a request; or hand it back, by closing its connection unanswered."""
+        from gateways.process.acknowledged import Acknowledged
         from gateways.wsgi.runner import run_application
 
         server = self._server
@@ -278,7 +278,7 @@ class Background:
             length = request.variables.pop(LENGTH_VARIABLE, None)
             if length is not None:
                 request.variables["CONTENT_LENGTH"] = length
-            channel = _Acknowledged(connection)
+            channel = Acknowledged(connection)
             if channel.acknowledge(request):
                 run_application(
                     server.application,
@@ -317,41 +317,3 @@ class Background:
         remove(self._path, self._identity)
         if self._process is not None:
             self._process.stop()
-
-
-class _Acknowledged:
-    """The runner's ``Channel`` to a relay: one byte, then the response as CGI has it."""
-
-    def __init__(self, connection: Connection) -> None:
-        self._connection = connection
-        self._head = b""
-
-    def acknowledge(self, request: Request) -> bool:
-        """Say that the request runs; False if nobody is there any more."""
-        try:
-            self._connection.send_body(request, ACKNOWLEDGED)
-        except ConnectionError:
-            return False
-        return True
-
-    def send_head(self, request: Any, status: str, headers: Headers) -> None:
-        """Set the head (see ``Channel.send_head``)."""
-        self._head = status_head(status, headers)
-
-    def send_body(self, request: Any, chunk: bytes) -> None:
-        """Send a piece of the body."""
-        chunk, self._head = self._head + chunk, b""
-        self._connection.send_body(request, chunk)
-
-    def finish(self, request: Any, chunk: bytes) -> None:
-        """Send the last piece."""
-        chunk, self._head = self._head + chunk, b""
-        self._connection.finish(request, chunk)
-
-    def abort(self, request: Any) -> None:
-        """End a response that cannot be completed."""
-        self._connection.abort(request)
-
-    def send_errors(self, request: Any, text: str) -> None:
-        """Send text to the web server's error log."""
-        self._connection.send_errors(request, text)

@@ -16,12 +16,13 @@ from typing import Any
 from gateways.config import Config
 from gateways.core.keeping import Keeping
 from gateways.core.listener import Listener
+from gateways.core.recorder import Slot
 from gateways.process.channel import FORK, Channel
 from gateways.process.control import Control
 from gateways.process.notify import Notifier
 from gateways.process.pidfile import PidFile
 from gateways.process.privileges import Privileges
-from gateways.process.scoreboard import Scoreboard, Slot
+from gateways.process.scoreboard import Scoreboard
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,7 @@ from typing import Any
 from gateways.config import Config
 from gateways.protocols.base import Headers
 from gateways.wsgi.environ import EnvironBuilder
-from gateways.wsgi.runner import Application, run_application
+from gateways.wsgi.runner import Application, Channel, run_application
 
 _SHOWN = 2000  # bytes of an answer
 
@@ -38,7 +38,7 @@ def find_failure(application: Application, builder: EnvironBuilder, config: Conf
     return text + (answer.errors or (f"The answer begins:\n\n{body}" if body else ""))
 
 
-class _Answer:
+class _Answer(Channel):
     """The runner's ``Channel`` into memory."""
 
     def __init__(self) -> None:

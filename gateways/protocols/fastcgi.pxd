@@ -25,19 +25,17 @@ cdef class FastCGI(FastCGIResponses):
         ready=list, requests=dict, position=Py_ssize_t, end=Py_ssize_t, version=int,
         record_type=int, request_id=int, length=Py_ssize_t, state=int,
         content=Py_ssize_t, next_record=Py_ssize_t, request=FastCGIRequest,
-        runnable=FastCGIRequest,
+        role=int, piece=bytes, runnable=Request,
     )
     cpdef list receive_data(self, bytes data)
 
     @cython.locals(request=FastCGIRequest)
     cpdef phase(self)
 
-    cdef _unrequested(
-        self, int record_type, int request_id, bytes content, FastCGIRequest request, list ready
-    )
+    cdef _unrequested(self, int record_type, int request_id, bytes content, bint is_active)
 
-    @cython.locals(role=int, flags=int, request=FastCGIRequest)
-    cdef _begin(self, int request_id, bytes content, list ready)
+    @cython.locals(request=FastCGIRequest)
+    cdef _begin(self, int request_id, int role, int flags, list ready)
 
     cdef _reject(self, int request_id, int protocol_status)
     cdef _params(self, FastCGIRequest request, bytes content, list ready)
@@ -45,7 +43,9 @@ cdef class FastCGI(FastCGIResponses):
     cdef _body(self, FastCGIRequest request, int record_type, bytes content, list ready)
     cdef _data(self, FastCGIRequest request, bytes content)
     cdef _data_sink(self, FastCGIRequest request)
-    cdef _open_streams(self, FastCGIRequest request)
+    @cython.locals(request=FastCGIRequest)
+    cdef _open_streams(self, Request runnable)
+
     cdef _too_large(self, length)
     cdef _refuse(self, FastCGIRequest request, error, list ready)
     cdef _unexpected(self, int record_type, FastCGIRequest request)

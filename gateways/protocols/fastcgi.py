@@ -22,7 +22,6 @@ from gateways.protocols.fastcgi_state import (
     Receiving,
 )
 from gateways.protocols.records import (
-    BEGIN_REQUEST,
     FCGI_ABORT_REQUEST,
     FCGI_BEGIN_REQUEST,
     FCGI_CANT_MPX_CONN,
@@ -95,9 +94,12 @@ class FastCGI(FastCGIResponses):
                 self._needed = next_record - position
                 break
             request = requests.get(request_id)
-            if request is None or record_type == FCGI_BEGIN_REQUEST:
+            if record_type == FCGI_BEGIN_REQUEST and request is None and length == 8 and request_id:
+                role = data[content] << 8 | data[content + 1]
+                self._begin(request_id, role, data[content + 2], ready)
+            elif request is None or record_type == FCGI_BEGIN_REQUEST:
                 body = data[content : content + length]
-                self._unrequested(record_type, request_id, body, request, ready)
+                self._unrequested(record_type, request_id, body, request is not None)
             else:
                 state = NEXT[request.receiving << 8 | record_type]
                 if state == NEVER:
@@ -105,10 +107,12 @@ class FastCGI(FastCGIResponses):
                 elif state == _IGNORED:
                     if record_type == FCGI_ABORT_REQUEST:
                         self._abort_requested(request)
-                elif record_type == FCGI_PARAMS:
-                    self._params(request, data[content : content + length], ready)
                 else:
-                    self._body(request, record_type, data[content : content + length], ready)
+                    piece = data[content : content + length] if length else b""
+                    if record_type == FCGI_PARAMS:
+                        self._params(request, piece, ready)
+                    else:
+                        self._body(request, record_type, piece, ready)
             position = next_record
         if position < end:
             self._held.append(data[position:] if position else data)
@@ -130,21 +134,16 @@ class FastCGI(FastCGIResponses):
         return phase
 
     def _unrequested(
-        self,
-        record_type: int,
-        request_id: int,
-        content: bytes,
-        request: FastCGIRequest | None,
-        ready: list[Request],
+        self, record_type: int, request_id: int, content: bytes, is_active: bool
     ) -> None:
-        """A record that belongs to no request in flight, or begins one."""
+        """A record that belongs to no request in flight, or should not have begun one."""
         if request_id == FCGI_NULL_REQUEST_ID:
             self._management(record_type, content)
         elif record_type == FCGI_BEGIN_REQUEST:
-            if request is not None:
+            if is_active:
                 # Section 3.3 leaves it open; two requests under one id can only end badly.
                 raise ProtocolError(f"request {request_id} was begun again while it is active")
-            self._begin(request_id, content, ready)
+            raise ProtocolError(f"FCGI_BEGIN_REQUEST of {len(content)} bytes instead of 8")
         elif record_type not in _REQUEST_TYPES:
             self.output.append(pack_unknown_type(record_type))
         # Else: a record of an ended request, which section 3.3 says to ignore.
@@ -167,10 +166,7 @@ class FastCGI(FastCGIResponses):
             self.output.append(pack_unknown_type(record_type))
         # Else: an answer that nobody asked for; Cherokee is known to send them.
 
-    def _begin(self, request_id: int, content: bytes, ready: list[Request]) -> None:
-        if len(content) != BEGIN_REQUEST.size:
-            raise ProtocolError(f"FCGI_BEGIN_REQUEST of {len(content)} bytes instead of 8")
-        role, flags = BEGIN_REQUEST.unpack(content)
+    def _begin(self, request_id: int, role: int, flags: int, ready: list[Request]) -> None:
         if not flags & FCGI_KEEP_CONN:
             self.closing = True
         if self.active and not self._settings.multiplex:
@@ -291,7 +287,7 @@ class FastCGI(FastCGIResponses):
 
     def _open_streams(self, runnable: Request) -> None:
         """Give a request that is about to run the inputs that its peer has not finished."""
-        request = self._requests[runnable.id]  # type: ignore[attr-defined]
+        request: FastCGIRequest = runnable  # type: ignore[assignment]  # all of ours are
         if request.receiving == _STDIN and request.body is None and request.content_length is None:
             request.body = self._new_body(request, None)
         if request.role == FCGI_FILTER and request.refusal is None:

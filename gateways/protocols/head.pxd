@@ -1,8 +1,3 @@
-import cython
-
-
-@cython.locals(head=str)
 cpdef bytes status_head(status, headers)
-
-@cython.locals(head=str)
 cpdef bytes status_line_head(version, status, headers)
+cdef bytes _head(list parts, headers)

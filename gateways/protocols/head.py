@@ -13,10 +13,7 @@ def status_head(status: str, headers: Headers) -> bytes:
     The status is always written: without one some web servers turn a 200 into a 304 or take a
     ``Location`` for an internal redirect. The caller has validated all parts.
     """
-    head = f"Status: {status}\r\n"
-    for name, value in headers:
-        head += f"{name}: {value}\r\n"
-    return (head + "\r\n").encode("latin-1")
+    return _head(["Status: ", status, "\r\n"], headers)
 
 
 def status_line_head(version: str, status: str, headers: Headers) -> bytes:
@@ -25,7 +22,11 @@ def status_line_head(version: str, status: str, headers: Headers) -> bytes:
     It is for peers that end the body by the close of the connection: nothing about the connection
     or its coding is added. The caller has validated all parts.
     """
-    head = f"{version} {status}\r\n"
+    return _head([version, " ", status, "\r\n"], headers)
+
+
+def _head(parts: list[str], headers: Headers) -> bytes:
     for name, value in headers:
-        head += f"{name}: {value}\r\n"
-    return (head + "\r\n").encode("latin-1")
+        parts += (name, ": ", value, "\r\n")
+    parts.append("\r\n")
+    return "".join(parts).encode("latin-1")

@@ -1,3 +1,9 @@
+import cython
+
+cdef int _BLANK, _TAB
+cdef dict _NAMES
+
+
 cdef class Head:
     cdef public str method
     cdef public str target
@@ -17,7 +23,16 @@ cdef class _Collector:
 cpdef split_host(str host)
 cpdef Head parse_request_line(bytes line)
 cpdef parse_fields(Head head, bytes block, Py_ssize_t max_fields)
+
+@cython.locals(lines=list, line=bytes, text=bytes)
 cdef bint _is_clean(bytes block) except -1
+
+@cython.locals(values=dict, raw_name=bytes, raw_value=bytes, name=str, value=str)
 cdef dict _joined(list fields)
+
+cdef str _new_name(bytes raw)
 cdef _framing(Head head, dict values)
 cdef _connection(Head head)
+
+@cython.locals(count=int, name=bytes)
+cdef _host(Head head, list fields)

@@ -19,7 +19,8 @@ from gateways.errors import ConfigError, LimitExceeded, ProtocolError
 
 # Control characters, a CR or LF that is not part of CRLF, and a line that continues the last one.
 _FORBIDDEN = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|\r(?!\n)|(?<!\r)\n|\n[ \t]")
-_CONTROLS = bytes(byte for byte in (*range(32), 127) if byte not in b"\t\r\n")
+_CONTROLS = bytes(byte for byte in (*range(32), 127) if byte != 9)
+_BLANK, _TAB = b" \t"
 _REQUEST_LINE = re.compile(
     rb"([!#$%&'*+\-.^_`|~0-9A-Za-z]+) ([!-\"$-~\x80-\xff]+) HTTP/([0-9])\.([0-9])"
 )
@@ -29,6 +30,9 @@ _DIGITS = re.compile(r"[0-9]{1,18}")
 
 CRLF = b"\r\n"
 Fields = list[tuple[bytes, bytes]]
+
+_NAMES: dict[bytes, str] = {}
+_MAX_NAMES = 1024  # peers that make names up must not fill the memory
 
 
 def require_httptools() -> None:
@@ -109,14 +113,12 @@ def parse_fields(head: Head, block: bytes, max_fields: int) -> None:
 def _is_clean(block: bytes) -> bool:
     """Whether ``_FORBIDDEN`` finds nothing: that tries each of its branches at each byte,
     which would take longer than everything else that is done with a request."""
-    ends = block.count(CRLF)
-    return (
-        block.count(b"\r") == ends
-        and block.count(b"\n") == ends
-        and b"\n " not in block
-        and b"\n\t" not in block
-        and len(block.translate(None, _CONTROLS)) == len(block)
-    )
+    lines = block.split(CRLF)
+    for line in lines:
+        if line and (line[0] == _BLANK or line[0] == _TAB):
+            return False
+    text = b"".join(lines)
+    return len(text.translate(None, _CONTROLS)) == len(text)
 
 
 class _Collector:
@@ -133,12 +135,22 @@ def _joined(fields: Fields) -> dict[str, str]:
     """Repeated fields combined as RFC 9110, section 5.3 has it, cookies with ``; ``."""
     values: dict[str, str] = {}
     for raw_name, raw_value in fields:
-        name = raw_name.decode("latin-1").lower()
+        name = _NAMES.get(raw_name)
+        if name is None:
+            name = _new_name(raw_name)
         value = raw_value.decode("latin-1").strip(" \t")
         if name in values:
             value = f"{values[name]}{'; ' if name == 'cookie' else ', '}{value}"
         values[name] = value
     return values
+
+
+def _new_name(raw: bytes) -> str:
+    """The name of a field in lower case; the first ones are remembered."""
+    name = raw.decode("latin-1").lower()
+    if len(_NAMES) < _MAX_NAMES and len(raw) < 100:
+        _NAMES[raw] = name
+    return name
 
 
 def _framing(head: Head, values: dict[str, str]) -> None:
@@ -178,7 +190,10 @@ def _connection(head: Head) -> None:
 
 def _host(head: Head, fields: Fields) -> None:
     """RFC 9112, section 3.2: exactly one Host, and a valid one; HTTP/1.0 may do without."""
-    count = sum(name.lower() == b"host" for name, _ in fields)
+    count = 0
+    for name, _ in fields:
+        if len(name) == 4 and name.lower() == b"host":
+            count += 1
     if count > 1 or (count == 0 and head.minor):
         raise ProtocolError("no Host field" if count == 0 else f"{count} Host fields")
     if count and split_host(head.values["host"]) is None:

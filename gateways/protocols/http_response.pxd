@@ -30,7 +30,10 @@ cdef class HTTPResponses(Codec):
     cdef _forget(self, HTTPRequest own)
     cdef bint _can_drain(self, HTTPRequest own) except -1
 
-    @cython.locals(head=str, names=set)
+    @cython.locals(
+        head=list, status=str, code=str, lower=str, name=str, value=str, has_date=bint,
+        has_server=bint,
+    )
     cdef bytes _head(self, HTTPRequest own, Py_ssize_t size, bint is_last)
 
     cdef bint _is_kept(self, HTTPRequest own, bint is_last) except -1

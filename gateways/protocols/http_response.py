@@ -100,40 +100,45 @@ class HTTPResponses(Codec):
 
     def _head(self, own: HTTPRequest, size: int, *, is_last: bool) -> bytes:
         """The head's bytes; ``size`` is that of the piece of body that goes with it."""
-        code = own.status[:3]
-        head = f"HTTP/1.1 {own.status}\r\n"
+        status = own.status
+        code = status[:3]
+        head = ["HTTP/1.1 ", status, "\r\n"]
         length = None
-        names = set()
+        has_date = has_server = False
         for name, value in own.fields:
             lower = name.lower()
-            names.add(lower)
             if lower == "content-length":
                 length = value
-                if code in ("204", "205"):
+                if code == "204" or code == "205":
                     continue
-            head += f"{name}: {value}\r\n"
-        if "date" not in names and (date := self._settings.date()):
-            head += f"Date: {date}\r\n"
-        if "server" not in names and self._settings.server:
-            head += f"Server: {self._settings.server}\r\n"
+            elif lower == "date":
+                has_date = True
+            elif lower == "server":
+                has_server = True
+            head += (name, ": ", value, "\r\n")
+        if not has_date and (date := self._settings.date()):
+            head += ("Date: ", date, "\r\n")
+        if not has_server and self._settings.server:
+            head += ("Server: ", self._settings.server, "\r\n")
         if code == "205":
-            head += "Content-Length: 0\r\n"
+            head.append("Content-Length: 0\r\n")
         elif length is None and not own.is_head and code not in _BODYLESS:
             if is_last:
-                head += "Content-Length: 0\r\n"
+                head.append("Content-Length: 0\r\n")
             elif own.minor:
                 own.is_chunked_response = True
-                head += "Transfer-Encoding: chunked\r\n"
+                head.append("Transfer-Encoding: chunked\r\n")
             else:
                 own.keep_alive = False  # the close is the end of the body
         own.keep_alive = own.keep_alive and self._is_kept(own, is_last or length == str(size))
         if not own.keep_alive:
-            head += "Connection: close\r\n"
+            head.append("Connection: close\r\n")
         elif not own.minor:
-            head += "Connection: keep-alive\r\n"
+            head.append("Connection: keep-alive\r\n")
         own.sending = _BODY
         own.fields = []
-        return (head + "\r\n").encode("latin-1")
+        head.append("\r\n")
+        return "".join(head).encode("latin-1")
 
     def _is_kept(self, own: HTTPRequest, is_last: bool) -> bool:
         limit = self._settings.max_requests

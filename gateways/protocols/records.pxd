@@ -2,7 +2,8 @@ import cython
 
 cdef dict _TRAILERS
 cdef int _MANY_TRAILERS
-cdef bytes _PADDING
+cdef tuple _PADDINGS
+cdef object _pack_header
 cdef Py_ssize_t _LONGEST_ALIGNED, _LOG_LINE
 
 cpdef bytes pack_record(int record_type, int request_id, content=*)

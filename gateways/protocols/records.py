@@ -43,6 +43,7 @@ FCGI_MAX_REQS = "FCGI_MAX_REQS"
 FCGI_MPXS_CONNS = "FCGI_MPXS_CONNS"
 
 HEADER = struct.Struct(">BBHHBx")  # version, type, request id, content length, padding length
+_pack_header = HEADER.pack
 BEGIN_REQUEST = struct.Struct(">HB5x")  # role, flags
 _END_REQUEST = struct.Struct(">BBHHBxIB3x")  # a header, then application and protocol status
 # The empty record that ends STDOUT, and END_REQUEST, which nearly every response ends with.
@@ -53,7 +54,7 @@ _UNKNOWN_TYPE = struct.Struct(">BBHHBxB7x")  # a header, then the type
 
 # nginx logs up to 2,048 bytes a line, of which it needs some for itself.
 _LOG_LINE = 1500
-_PADDING = bytes(8)
+_PADDINGS = tuple(map(bytes, range(8)))
 # A full record of this size needs no padding, so a long body is cut without copying it.
 _LONGEST_ALIGNED = FCGI_MAX_LENGTH & ~7
 # Up to here one copy into a record is cheaper than handing the kernel three buffers.
@@ -64,8 +65,8 @@ def pack_record(record_type: int, request_id: int, content: bytes = b"") -> byte
     """One record of at most 65,535 bytes of content, padded to a multiple of 8."""
     length = len(content)
     padding = -length & 7
-    header = HEADER.pack(FCGI_VERSION_1, record_type, request_id, length, padding)
-    return header + content + _PADDING[:padding]
+    header = _pack_header(FCGI_VERSION_1, record_type, request_id, length, padding)
+    return header + content + _PADDINGS[padding]
 
 
 def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer]) -> None:
@@ -75,10 +76,14 @@ def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer
     """
     length = len(data)
     if 0 < length <= COPY_BELOW:
-        out.append(pack_record(record_type, request_id, data))
+        padding = -length & 7
+        out.append(_pack_header(FCGI_VERSION_1, record_type, request_id, length, padding))
+        out.append(data)
+        if padding:
+            out.append(_PADDINGS[padding])
         return
     view = memoryview(data)
-    header = HEADER.pack(FCGI_VERSION_1, record_type, request_id, _LONGEST_ALIGNED, 0)
+    header = _pack_header(FCGI_VERSION_1, record_type, request_id, _LONGEST_ALIGNED, 0)
     position = 0
     while length - position > _LONGEST_ALIGNED:
         out.append(header)
@@ -87,10 +92,10 @@ def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer
     rest = length - position
     if rest:
         padding = -rest & 7
-        out.append(HEADER.pack(FCGI_VERSION_1, record_type, request_id, rest, padding))
+        out.append(_pack_header(FCGI_VERSION_1, record_type, request_id, rest, padding))
         out.append(view[position:])
         if padding:
-            out.append(_PADDING[:padding])
+            out.append(_PADDINGS[padding])
 
 
 def pack_lines(record_type: int, request_id: int, data: bytes, out: list[Buffer]) -> None:

@@ -1,18 +1,27 @@
 import cython
 
 
-cdef dict _NAMES
+cdef class _Name:
+    cdef str text
+    cdef bytes raw
+    cdef Py_ssize_t length
+    cdef _Name follower
+
+
+cdef dict _names
+cdef _Name _NO_NAME
 
 
 @cython.locals(
     variables=dict, position=Py_ssize_t, end=Py_ssize_t, name_length=Py_ssize_t,
-    value_length=Py_ssize_t, middle=Py_ssize_t, read=Py_ssize_t, text=str, name=str,
+    value_length=Py_ssize_t, middle=Py_ssize_t, read=Py_ssize_t, text=str, name=_Name,
+    expected=_Name,
 )
 cpdef dict decode_pairs(bytes data, Py_ssize_t max_variables=*)
 
 @cython.locals(
-    variables=dict, position=Py_ssize_t, end=Py_ssize_t, middle=Py_ssize_t, read=Py_ssize_t,
-    text=str, name=str, has_empty_name=bint,
+    variables=dict, position=Py_ssize_t, end=Py_ssize_t, name_length=Py_ssize_t,
+    middle=Py_ssize_t, read=Py_ssize_t, text=str, name=_Name, expected=_Name, has_empty_name=bint,
 )
 cpdef dict decode_vars(bytes data, Py_ssize_t max_variables=*)
 
@@ -26,6 +35,8 @@ cdef tuple _long_lengths(bytes data, Py_ssize_t position)
 
 cdef bint _is_clean(str values) except -1
 cdef bint _are_clean(str names) except -1
-cdef str _new_name(str name)
+
+@cython.locals(name=_Name)
+cdef _Name _name(str text, _Name before)
 
 cpdef content_length(dict variables)

@@ -19,10 +19,27 @@ if TYPE_CHECKING:
 _LENGTH = struct.Struct(">I")
 _UWSGI_LENGTH = struct.Struct("<H")
 
-# Names that are fine: web servers send the same few with every request, and the environ builder
-# finds those in a dict faster that are the very objects.
-_NAMES: dict[str, str] = {}
+
+class _Name:
+    """A name that is fine, and the one that came behind it the last time.
+
+    Web servers send the same few with every request and in the same order: to compare with what is
+    expected is cheaper than to look the name up. The environ builder, too, finds names in a dict
+    faster that are the very objects.
+    """
+
+    __slots__ = ("follower", "length", "raw", "text")
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.raw = text.encode("latin-1")
+        self.length = len(text)
+        self.follower: _Name | None = None
+
+
+_names: dict[str, _Name] = {}
 _MAX_NAMES = 1024  # peers that make names up must not fill the memory
+_NO_NAME = _Name("")  # what precedes the first one, and stands for those that need a closer look
 
 # Names that begin so are ours to set; from the wire they could forge what the application trusts.
 RESERVED_PREFIXES = ("wsgi.", "gateways.")
@@ -41,6 +58,7 @@ def decode_pairs(data: bytes, max_variables: int = 0) -> dict[str, str]:
     position = 0
     end = len(data)
     read = 0
+    name = _NO_NAME
     try:
         while position < end:
             name_length = data[position]
@@ -49,11 +67,16 @@ def decode_pairs(data: bytes, max_variables: int = 0) -> dict[str, str]:
             if name_length | value_length > 127:
                 position, name_length, value_length = _long_lengths(data, position - 2)
             middle = position + name_length
-            name = _NAMES.get(text[position:middle])
-            if name is None:
-                name = _new_name(text[position:middle])
+            expected = name.follower
+            if (
+                expected is None
+                or expected.length != name_length
+                or not data.startswith(expected.raw, position)
+            ):
+                expected = _name(text[position:middle], name)
+            name = expected
             position = middle + value_length
-            variables[name] = text[middle:position]
+            variables[name.text] = text[middle:position]
             read += 1
     except (IndexError, struct.error):
         position = end + 1
@@ -77,15 +100,23 @@ def decode_vars(data: bytes, max_variables: int = 0) -> dict[str, str]:
     end = len(data)
     read = 0
     has_empty_name = False
+    name = _NO_NAME
     try:
         while position < end:
-            middle = position + 2 + (data[position] | data[position + 1] << 8)
-            name = _NAMES.get(text[position + 2 : middle])
-            if name is None:
-                name = _new_name(text[position + 2 : middle])
-                has_empty_name = has_empty_name or middle == position + 2
+            name_length = data[position] | data[position + 1] << 8
+            position += 2
+            middle = position + name_length
+            expected = name.follower
+            if (
+                expected is None
+                or expected.length != name_length
+                or not data.startswith(expected.raw, position)
+            ):
+                expected = _name(text[position:middle], name)
+            name = expected
             position = middle + 2 + (data[middle] | data[middle + 1] << 8)
-            variables[name] = text[middle + 2 : position]
+            variables[name.text] = text[middle + 2 : position]
+            has_empty_name = has_empty_name or not name_length
             read += 1
     except IndexError:
         position = end + 1
@@ -222,12 +253,17 @@ def _are_clean(names: str) -> bool:
     )
 
 
-def _new_name(name: str) -> str:
-    """A name that is seen for the first time; "" for one that needs the closer look."""
-    if not name or not _are_clean(name):
-        return ""
-    if len(_NAMES) < _MAX_NAMES and len(name) < 100:
-        _NAMES[name] = name
+def _name(text: str, before: _Name) -> _Name:
+    """A name that was not expected behind ``before``."""
+    name = _names.get(text)
+    if name is None:
+        if not text or not _are_clean(text):
+            return _NO_NAME
+        name = _Name(text)
+        if len(_names) >= _MAX_NAMES or len(text) >= 100:
+            return name
+        _names[text] = name
+    before.follower = name
     return name
 
 

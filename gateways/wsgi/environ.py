@@ -87,7 +87,7 @@ class EnvironBuilder:
             self._mounted_paths(variables, self._script_name)
 
         https = (
-            variables.get("HTTPS", "").lower() in _TRUE
+            ("HTTPS" in variables and variables["HTTPS"].lower() in _TRUE)
             or variables.get("REQUEST_SCHEME") == "https"
             or variables.get("UWSGI_SCHEME") == "https"
         )

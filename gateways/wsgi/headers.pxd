@@ -2,9 +2,10 @@ import cython
 
 cdef int _ORDINARY, _CONTENT_LENGTH
 
+
 cpdef check_status(status)
 
-@cython.locals(kinds=dict)
+@cython.locals(kinds=dict, text=str)
 cpdef check_headers(headers)
 
 cdef _classify(name)

@@ -91,14 +91,15 @@ def check_headers(headers: Any) -> int | None:
             raise ApplicationError(
                 f"the value of the header {name} must be a str, not {type(value).__name__}"
             )
-        if not value.isprintable() or not value.isascii():
-            _check_value(name, value)
+        text: str = value
+        if not (text.isprintable() and text.isascii()):
+            _check_value(name, text)
         if kind == _CONTENT_LENGTH:
-            if not (value.isascii() and value.isdigit() and len(value) <= 18):
-                raise ApplicationError(f"Content-Length is {value!r:.40}, not a number of bytes")
+            if not (text.isdigit() and text.isascii() and len(text) <= 18):
+                raise ApplicationError(f"Content-Length is {text!r:.40}, not a number of bytes")
             if length is not None:
                 raise ApplicationError("there are two Content-Length headers")
-            length = int(value)
+            length = int(text)
     return length
 
 

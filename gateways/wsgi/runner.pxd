@@ -6,10 +6,19 @@ from gateways.wsgi.errorlog cimport ErrorStream
 from gateways.wsgi.headers cimport check_headers, check_status
 
 
+cdef class Channel:
+    cpdef send_head(self, request, status, headers)
+    cpdef send_body(self, request, chunk)
+    cpdef finish(self, request, chunk)
+    cpdef respond(self, request, status, headers, chunk)
+    cpdef abort(self, request)
+    cpdef send_errors(self, request, text)
+
+
 cdef class Response:
     cdef object _body
     cdef bint _bodyless
-    cdef object _channel
+    cdef Channel _channel
     cdef bint _committed
     cdef ErrorStream _errors
     cdef bint _finished
@@ -31,6 +40,7 @@ cdef class Response:
     cdef _beyond_the_end(self, chunk, bint alone)
     cdef _finish(self, chunk)
     cdef _commit(self)
+    cdef _check_refused(self)
     cdef _end(self)
     cpdef send_errors(self, text)
     cpdef fail(self, int code, detail=*)
@@ -38,7 +48,7 @@ cdef class Response:
 
 @cython.locals(errors=ErrorStream, response=Response, is_head=bint)
 cpdef run_application(
-    application, EnvironBuilder builder, channel, request, dict variables, body,
+    application, EnvironBuilder builder, Channel channel, request, dict variables, body,
     bint debug=*, respond=*,
 )
 

@@ -39,7 +39,7 @@ StartResponse: TypeAlias = "Callable[..., Callable[[bytes], None]]"
 Application: TypeAlias = "Callable[[Environ, StartResponse], Iterable[bytes]]"
 
 
-class Channel(Protocol):
+class Channel:
     """The way to the peer; ``request`` is the channel's own token.
 
     The runner looks at nothing of it but ``overdue``, where it has that: an error which stands
@@ -47,20 +47,32 @@ class Channel(Protocol):
     nobody wants the response any more, or RequestTimeout.
     """
 
+    __slots__ = ()
+
     def send_head(self, request: Any, status: str, headers: Headers) -> None:
         """Set the head, which leaves with the first body bytes or with the end."""
+        raise NotImplementedError
 
     def send_body(self, request: Any, chunk: bytes) -> None:
         """Send a piece of the body; returns when it is sent or sure to be sent."""
+        raise NotImplementedError
 
     def finish(self, request: Any, chunk: bytes) -> None:
         """Send the last piece of the body (which may be empty) and end the response."""
+        raise NotImplementedError
+
+    def respond(self, request: Any, status: str, headers: Headers, chunk: bytes) -> None:
+        """Send all of a response at once: head, body and end."""
+        self.send_head(request, status, headers)
+        self.finish(request, chunk)
 
     def abort(self, request: Any) -> None:
         """End a response that cannot be completed."""
+        raise NotImplementedError
 
     def send_errors(self, request: Any, text: str) -> None:
         """Send text to the web server's error log."""
+        raise NotImplementedError
 
 
 class ErrorResponder(Protocol):
@@ -230,8 +242,8 @@ class Response:
             )
             chunk = chunk[:left]
         self._left = left = left - len(chunk)
-        self._commit()
         if left:
+            self._commit()
             self._channel.send_body(self._request, chunk)
         else:
             # Complete: the end leaves with the last bytes. The iterable still runs to its end,
@@ -244,7 +256,6 @@ class Response:
         if not self._finished:
             if alone and self._is_head and self._left < 0:
                 self._headers = [*self._headers, ("Content-Length", str(len(chunk)))]
-            self._commit()
             self._finish(b"")
             if not self._is_head:
                 logger.warning("a body was given with the status %s; not sent", self._status)
@@ -252,20 +263,29 @@ class Response:
             logger.warning("the application sent more than its Content-Length; the rest is cut off")
 
     def _finish(self, chunk: bytes) -> None:
-        self._finished = True
-        self._errors.flush()  # after the end the web server's error log is out of reach
-        self._channel.finish(self._request, chunk)
+        if self._committed:
+            self._finished = True
+            self._errors.flush()  # after the end the web server's error log is out of reach
+            self._channel.finish(self._request, chunk)
+        else:
+            self._check_refused()
+            self._committed = self._finished = True
+            self._errors.flush()
+            self._channel.respond(self._request, self._status, self._headers, chunk)
 
     def _commit(self) -> None:
         if not self._committed:
-            # Frameworks make a 500 of the error that they got from reading, or that ended them.
-            error = getattr(self._request, "overdue", None)
-            if error is None and self._body is not None:
-                error = getattr(self._body, "refused", None)
-            if error is not None:
-                raise error
+            self._check_refused()
             self._channel.send_head(self._request, self._status, self._headers)
             self._committed = True
+
+    def _check_refused(self) -> None:
+        # Frameworks make a 500 of the error that they got from reading, or that ended them.
+        error = getattr(self._request, "overdue", None)
+        if error is None and self._body is not None:
+            error = getattr(self._body, "refused", None)
+        if error is not None:
+            raise error
 
     def _end(self) -> None:
         """The iterable is exhausted."""
@@ -279,7 +299,6 @@ class Response:
             )
         if not self._committed and self._left < 0 and not self._bodyless:
             self._headers = [*self._headers, ("Content-Length", "0")]
-        self._commit()
         self._finish(b"")
 
     def send_errors(self, text: str) -> None:
@@ -336,7 +355,8 @@ def run_application(
             _failed(timeout, variables, response, debug)
     finally:
         try:
-            close = getattr(iterable, "close", None)
+            has_none = type(iterable) is list or type(iterable) is tuple
+            close = None if has_none else getattr(iterable, "close", None)
             if close is not None:
                 response.in_application = True
                 close()

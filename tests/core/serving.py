@@ -48,7 +48,7 @@ class Serving:
 
     def connections(self) -> int:
         """Open connections, as the server counts them."""
-        return len(self.server._connections)
+        return len(self.server.connections)
 
 
 class Peer:

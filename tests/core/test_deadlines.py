@@ -70,7 +70,7 @@ def test_other_deadlines_leave_it_alone(tmp_path: Path, situation: str) -> None:
 def peer_since(served: Any) -> float:
     """When bytes last moved on the only connection."""
     eventually(lambda: served.connections() == 1)
-    (connection,) = served.server._connections
+    (connection,) = served.server.connections
     return float(connection.since)
 
 

@@ -92,7 +92,7 @@ def test_one_that_has_been_idle_is_closed_at_once(tmp_path: Path) -> None:
         peer.send(request(1, VARIABLES))
         peer.reply()
         eventually(lambda: served.server.served == 1, "the end of the request")
-        (connection,) = served.server._connections
+        (connection,) = served.server.connections
         connection.since -= 5.0
         asked = stop(served)
         assert peer.is_closed()

@@ -183,7 +183,7 @@ def test_one_that_is_just_being_taken_is_not_lost_with_its_new_server(
     with serving(hello, tmp_path, server={"keeping": held}) as served:
         peer = served.connect()
         eventually(lambda: served.connections() == 1, "the connection")
-        (connection,) = served.server._connections
+        (connection,) = served.server.connections
         connection.give_away(held.give)
         assert held.taken.wait(DEADLINE)
         served.server.stop(drain_backlog=False, hand_on=keeping.give)

@@ -25,7 +25,7 @@ GET = {
 }
 
 
-class FakeChannel:
+class FakeChannel(Channel):
     """Records what it is told, in order; the peer leaves after ``leaves_after`` body pieces.
 
     ``events`` holds ("head", status, headers), ("body", bytes), ("finish", bytes), ("abort",) and

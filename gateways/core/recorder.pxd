@@ -1,0 +1,16 @@
+import cython
+
+cdef Py_ssize_t _TEXT
+
+
+cdef class Recorder:
+    cdef object _view
+    cdef list _offsets
+    cdef list _requests
+    cdef object _pack_into
+    cdef object _now
+
+    @cython.locals(text=str)
+    cpdef begin(self, Py_ssize_t thread, dict variables)
+
+    cpdef end(self, Py_ssize_t thread)

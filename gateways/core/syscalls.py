@@ -1,0 +1,66 @@
+"""The system calls of the request path, on descriptors that never block.
+
+The compiled build has the same functions from ``syscalls.pyx``: there they keep the GIL, which is
+cheaper than to give it away for as long as a call takes that cannot block, and make fewer objects.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+
+RECEIVE_BYTES = 65536
+
+
+def accept(listening: socket.socket, number: int) -> tuple[int, object] | None:
+    """A connection of the socket with descriptor ``number``, and its peer's address, "" for Unix.
+
+    It never blocks, nor is it inherited. None where none waits.
+    """
+    try:
+        # The private method spares a socket object per connection.
+        fd, address = listening._accept()  # type: ignore[attr-defined]
+    except BlockingIOError:
+        return None
+    os.set_blocking(fd, False)
+    return fd, address
+
+
+def receive(fd: int) -> bytes | None:
+    """What has come, up to ``RECEIVE_BYTES``: ``b""`` at the end, None if nothing has."""
+    try:
+        return os.read(fd, RECEIVE_BYTES)
+    except BlockingIOError:
+        return None
+
+
+def send(fd: int, data: bytes | memoryview) -> int:
+    """Send as much of ``data`` as the peer takes now; how many bytes that was."""
+    try:
+        return os.write(fd, data)
+    except BlockingIOError:
+        return 0
+
+
+def shutdown(fd: int, how: int) -> None:
+    """End one direction of a connection, or both; raises OSError where it is gone."""
+    sock = socket.socket(fileno=fd)
+    try:
+        sock.shutdown(how)
+    finally:
+        sock.detach()
+
+
+def next_event(epoll: select.epoll, number: int, timeout: float) -> tuple[int, int] | None:
+    """Wait up to ``timeout`` seconds (below 0: for ever) for an event: descriptor and events.
+
+    ``number`` is the descriptor of ``epoll``. Other threads run meanwhile.
+    """
+    events = epoll.poll(timeout, 1)
+    return events[0] if events else None
+
+
+def rearm(epoll: select.epoll, number: int, fd: int, events: int) -> None:
+    """Have ``epoll`` report ``fd``, which it knows, when one of ``events`` comes."""
+    epoll.modify(fd, events)

@@ -1,0 +1,150 @@
+"""The functions of ``syscalls.py``, which says what they do, for the compiled build."""
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.bytes cimport PyBytes_FromStringAndSize
+from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from libc.errno cimport EAGAIN, EINTR, errno
+from posix.unistd cimport read, write
+
+cdef extern from "sys/epoll.h" nogil:
+    cdef union epoll_data:
+        int fd
+    ctypedef epoll_data epoll_data_t
+    cdef struct epoll_event:
+        unsigned int events
+        epoll_data_t data
+    int EPOLL_CTL_MOD
+    int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
+    int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
+
+cdef extern from *:
+    """
+    #include <arpa/inet.h>
+    #include <netinet/in.h>
+    #include <sys/socket.h>
+
+    /* The address as text, its port and family; "" where it is of another family. */
+    static int describe(struct sockaddr_storage *peer, char *text, int *port, unsigned int *flow,
+                        unsigned int *scope) {
+        text[0] = 0;
+        if (peer->ss_family == AF_INET) {
+            struct sockaddr_in *four = (struct sockaddr_in *)peer;
+            inet_ntop(AF_INET, &four->sin_addr, text, INET6_ADDRSTRLEN);
+            *port = ntohs(four->sin_port);
+            return 4;
+        }
+        if (peer->ss_family == AF_INET6) {
+            struct sockaddr_in6 *six = (struct sockaddr_in6 *)peer;
+            inet_ntop(AF_INET6, &six->sin6_addr, text, INET6_ADDRSTRLEN);
+            *port = ntohs(six->sin6_port);
+            *flow = ntohl(six->sin6_flowinfo);
+            *scope = six->sin6_scope_id;
+            return 6;
+        }
+        return 0;
+    }
+    """
+    cdef struct sockaddr_storage:
+        pass
+    cdef struct sockaddr:
+        pass
+    ctypedef unsigned int socklen_t
+    int SOCK_NONBLOCK
+    int SOCK_CLOEXEC
+    int INET6_ADDRSTRLEN
+    int accept4(int sockfd, sockaddr *addr, socklen_t *addrlen, int flags)
+    int c_shutdown "shutdown"(int sockfd, int how)
+    int describe(
+        sockaddr_storage *peer, char *text, int *port, unsigned int *flow, unsigned int *scope
+    )
+
+cdef enum:
+    _RECEIVE_BYTES = 65536
+
+RECEIVE_BYTES = _RECEIVE_BYTES
+
+
+cpdef tuple accept(listening, int number):
+    cdef sockaddr_storage peer
+    cdef socklen_t length
+    cdef int fd, port = 0, version
+    cdef unsigned int flow = 0, scope = 0
+    cdef char text[64]
+    while True:
+        length = sizeof(peer)
+        fd = accept4(number, <sockaddr *>&peer, &length, SOCK_NONBLOCK | SOCK_CLOEXEC)
+        if fd >= 0:
+            break
+        if errno == EAGAIN:
+            return None
+        _check_interrupted()
+    version = describe(&peer, text, &port, &flow, &scope)
+    if version == 0:
+        return fd, ""
+    host = text.decode("ascii")
+    return (fd, (host, port)) if version == 4 else (fd, (host, port, flow, scope))
+
+
+cpdef bytes receive(int fd):
+    cdef char buffer[_RECEIVE_BYTES]
+    cdef Py_ssize_t got
+    while True:
+        got = read(fd, buffer, _RECEIVE_BYTES)
+        if got >= 0:
+            return PyBytes_FromStringAndSize(buffer, got)
+        if errno == EAGAIN:
+            return None
+        _check_interrupted()
+
+
+cpdef Py_ssize_t send(int fd, data) except -1:
+    cdef Py_buffer view
+    cdef Py_ssize_t sent
+    PyObject_GetBuffer(data, &view, PyBUF_SIMPLE)
+    try:
+        while True:
+            sent = write(fd, view.buf, view.len)
+            if sent >= 0:
+                return sent
+            if errno == EAGAIN:
+                return 0
+            _check_interrupted()
+    finally:
+        PyBuffer_Release(&view)
+
+
+cpdef int shutdown(int fd, int how) except -1:
+    if c_shutdown(fd, how) < 0:
+        PyErr_SetFromErrno(OSError)
+    return 0
+
+
+cpdef tuple next_event(epoll, int number, double timeout):
+    cdef epoll_event event
+    # Rounded up: who waits for a moment must not come too early, and then again and again.
+    cdef int milliseconds = -1 if timeout < 0 else <int>(timeout * 1000 + 0.999)
+    cdef int found
+    while True:
+        with nogil:
+            found = epoll_wait(number, &event, 1, milliseconds)
+        if found > 0:
+            return event.data.fd, event.events
+        if found == 0:
+            return None
+        _check_interrupted()
+
+
+cpdef int rearm(epoll, int number, int fd, unsigned int events) except -1:
+    cdef epoll_event event
+    event.events = events
+    event.data.fd = fd
+    if epoll_ctl(number, EPOLL_CTL_MOD, fd, &event) < 0:
+        PyErr_SetFromErrno(OSError)
+    return 0
+
+
+cdef int _check_interrupted() except -1:
+    """After a failed call: return to repeat it, else raise the error."""
+    if errno != EINTR:
+        PyErr_SetFromErrno(OSError)
+    return PyErr_CheckSignals()
