@@ -1,9 +1,10 @@
 import cython
 
 from gateways.core.reception cimport Reception
-from gateways.protocols.base cimport Request
+from gateways.protocols.base cimport FilePart, Request
 
 cdef int READ_WRITE, WRITE
+cdef Py_ssize_t _LEAST_PART, _LONGEST_PART
 
 
 cdef class Connection(Reception):
@@ -11,6 +12,9 @@ cdef class Connection(Reception):
 
     cpdef send_head(self, Request request, status, headers)
     cpdef send_body(self, Request request, chunk)
+    @cython.locals(sent=cython.longlong, part=FilePart)
+    cpdef send_file(self, Request request, int fd, long long offset, long long size)
+
     cpdef finish(self, Request request, chunk)
     cpdef abort(self, Request request)
     cpdef send_errors(self, Request request, text)
@@ -20,5 +24,5 @@ cdef class Connection(Reception):
 
     cdef _ended(self, Request request)
     cdef _check(self, Request request)
-    cdef _wait_to_write(self, Request request)
+    cdef _wait_to_write(self, Request request, Py_ssize_t limit)
     cdef _end_overdue(self, Request request)

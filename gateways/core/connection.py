@@ -6,14 +6,18 @@ import logging
 from typing import Any
 
 from gateways.core.host import Host
+from gateways.core.openfile import IS_SUPPORTED, OpenFile
 from gateways.core.poller import READ_WRITE, WRITE, wait_for
 from gateways.core.reception import Reception
 from gateways.errors import ClientDisconnected, RequestTimeout
-from gateways.protocols.base import CodecFactory, Headers, Request
+from gateways.protocols.base import CodecFactory, FilePart, Headers, Request
 from gateways.wsgi.pages import error_page
 
 logger = logging.getLogger("gateways.connection")
 
+# Of a file, how much is handed to the codec at once: much, for what each costs, in whole pages.
+_LONGEST_PART = 16 * 15 * 4096
+_LEAST_PART = 131072  # more than the queue would join; less is as well read and sent
 _HELD_TEXTS = 1024  # writes to wsgi.errors that wait for the next bytes of the response
 
 
@@ -46,7 +50,7 @@ class Connection(Reception):
                 request.status = status
                 self.codec.send_head(request, status, headers)
 
-    def send_body(self, request: Any, chunk: bytes) -> None:
+    def send_body(self, request: Any, chunk: bytes | FilePart) -> None:
         """Send a piece of the body; blocks while too much of it is unsent."""
         with self.lock:
             self._check(request)
@@ -59,7 +63,32 @@ class Connection(Reception):
                 if self._queue.size and self.armed:
                     self._arm(READ_WRITE)
                 return
-        self._wait_to_write(request)
+        self._wait_to_write(request, self._server.config.write_buffer_bytes)
+
+    def send_file(self, request: Any, fd: int, offset: int, size: int) -> int:
+        """Have the kernel send ``size`` bytes of a file, and wait until it has them all.
+
+        Returns how many it has: the rest is little, or the file has become shorter. Raises what
+        ``send_body`` does, and what is wrong with the file.
+        """
+        sent = 0
+        if not IS_SUPPORTED:
+            return sent
+        file = OpenFile(fd)
+        try:
+            while size - sent >= _LEAST_PART:
+                part = FilePart(file, offset + sent, min(size - sent, _LONGEST_PART))
+                if not file.reaches(part.offset, part.size):
+                    break
+                self.send_body(request, part)
+                sent += part.size
+            self._wait_to_write(request, 0)
+        except ClientDisconnected:
+            if file.error is None:
+                raise
+            request.failed = True  # it was not the peer that left
+            raise file.error from None
+        return sent
 
     def finish(self, request: Any, chunk: bytes) -> None:
         """Send the last piece and end the response; what the peer does not take at once is left
@@ -87,7 +116,7 @@ class Connection(Reception):
             if self._errors:
                 self._hand_on_errors()
             request.aborted = request.aborted or self.broken
-            request.failed = not request.aborted
+            request.failed = request.failed or not request.aborted
             self.codec.abort(request)
             self._ended(request)
 
@@ -125,8 +154,8 @@ class Connection(Reception):
         if request.overdue is not None and request.sent and self._server.config.timeout_streaming:
             raise request.overdue  # not before the first bytes: these take the head along
 
-    def _wait_to_write(self, request: Request) -> None:
-        """Block until the peer has taken enough; meanwhile read what it sends.
+    def _wait_to_write(self, request: Request, limit: int) -> None:
+        """Block until the peer has taken all but ``limit`` bytes; meanwhile read what it sends.
 
         Some web servers send all of a request before they read any of its response.
         """
@@ -137,7 +166,7 @@ class Connection(Reception):
                 self._check(request)
                 self._flush()
                 self._check(request)
-                if self._queue.size <= config.write_buffer_bytes:
+                if self._queue.size <= limit:
                     return
                 own = self._begin_to_wait(self.codec.multiplexes, self._is_timed)
                 events = WRITE if self.eof or self.codec.queued else READ_WRITE

@@ -25,6 +25,9 @@ cdef class Response:
 
     cpdef send_iterable(self, iterable)
 
+    @cython.locals(sent=cython.longlong)
+    cdef _send_file(self, wrapper)
+
     @cython.locals(left=cython.longlong, size=Py_ssize_t)
     cdef _send(self, chunk, bint alone)
 

@@ -14,6 +14,7 @@ from gateways.errors import ApplicationError, ClientDisconnected, ProtocolError,
 from gateways.logs import get_logger
 from gateways.wsgi.body import Body
 from gateways.wsgi.errorlog import ErrorStream
+from gateways.wsgi.filewrapper import FileWrapper
 from gateways.wsgi.headers import check_headers, check_status
 from gateways.wsgi.pages import error_page
 from gateways.wsgi.returned import as_bytes, has_one_item, is_iterable, only_chunk
@@ -44,7 +45,8 @@ class Channel(Protocol):
 
     The runner looks at nothing of it but ``overdue``, where it has that: an error which stands
     against whatever the application answers. Only ``send_body`` raises: ClientDisconnected, where
-    nobody wants the response any more, or RequestTimeout.
+    nobody wants the response any more, or RequestTimeout. Where the kernel can send a file to it,
+    it has ``send_file`` as well (``gateways.core.connection``).
     """
 
     def send_head(self, request: Any, status: str, headers: Headers) -> None:
@@ -190,6 +192,8 @@ class Response:
         elif isinstance(iterable, (str, bytes, dict)) or not is_iterable(iterable):
             iterable = only_chunk(iterable)
             alone = True
+        elif type(iterable) is FileWrapper:
+            self._send_file(iterable)
         else:
             alone = has_one_item(iterable)
         for chunk in iterable:
@@ -204,6 +208,19 @@ class Response:
         self.in_application = False
         if not self._finished:
             self._end()
+
+    def _send_file(self, wrapper: FileWrapper) -> None:
+        """Have the channel send most of a large file, if it can; the rest is then iterated."""
+        send_file = getattr(self._channel, "send_file", None)
+        if send_file is None or self._bodyless or self._finished or not self._status:
+            return
+        if (rest := wrapper.rest(self._left)) is not None:
+            self.in_application = False
+            self._commit()
+            sent = send_file(self._request, *rest)
+            self._left -= sent if self._left > 0 else 0
+            wrapper.skip(sent)
+            self.in_application = True
 
     def _send(self, chunk: bytes, alone: bool) -> None:
         """Send a non-empty chunk; ``alone`` says that no other one will come."""
