@@ -43,12 +43,10 @@ class FileWrapper:
         raw = file.raw if type(file) in _EXACT else file
         if type(raw) is not io.FileIO or raw.closed or not raw.readable():
             return None
-        if type(file) is io.BufferedRandom:
-            file.flush()
         status = os.fstat(raw.fileno())
         if status.st_size < _LEAST or not stat.S_ISREG(status.st_mode):
             return None
-        position = file.tell()
+        position = file.tell()  # what is still to be written lies before it
         size = status.st_size - position
         if 0 <= limit < size:
             size = limit

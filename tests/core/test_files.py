@@ -69,8 +69,15 @@ def path(tmp_path: Path) -> Path:
 class Application:
     """Sends the file at ``path``; notes how often it was closed."""
 
-    def __init__(self, path: Path, length: int | None = None, kind: str = "buffered") -> None:
+    def __init__(
+        self,
+        path: Path,
+        length: int | None = None,
+        kind: str = "buffered",
+        status: str = "200 OK",
+    ) -> None:
         self.path = path
+        self.status = status
         self.headers = [] if length is None else [("Content-Length", str(length))]
         self.kind = kind
         self.closed = 0
@@ -78,7 +85,7 @@ class Application:
 
     def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
         """Answer."""
-        start_response("200 OK", self.headers)
+        start_response(self.status, self.headers)
         self.file = FILES[self.kind](str(self.path))
         wrapper = environ["wsgi.file_wrapper"](self.file)
         close = wrapper.close
@@ -231,19 +238,57 @@ def test_the_file_may_be_closed_while_it_is_sent(tmp_path: Path, path: Path, pro
 
 @protocols
 def test_close_is_called_when_the_kernel_has_what_was_in_the_file(
-    tmp_path: Path, path: Path, protocol: str
+    tmp_path: Path, path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    app = Application(path)
-    with (
-        serving(app, tmp_path, protocol=protocol, threads=1) as served,
-        begun(served, protocol) as peer,
-    ):
-        # Less is left than would let a response in memory go on.
-        while len(CONTENT) - len(peer.received) > 450_000:
-            peer.received += peer.sock.recv(10_000)
-        assert app.closed == 0
-        assert peer.is_closed()
+    real = os.sendfile
+    size = 983_040
+    os.truncate(path, size)
+    app = Application(path, size)
+    done: list[int] = []  # at each call, how often the file had been closed
+    hesitates = iter([True, False])
+
+    def all_but_a_few(sock: int, file: int, offset: int, count: int) -> int:
+        if offset + count == size and count <= 1000 and next(hesitates):
+            raise BlockingIOError
+        done.append(app.closed)
+        return real(sock, file, offset, count - 1000 if count > 1000 else count)
+
+    monkeypatch.setattr(os, "sendfile", all_but_a_few)
+    with serving(app, tmp_path, protocol=protocol, threads=1) as served:
+        assert body_of(ask(served, protocol), protocol) == CONTENT[:size]
         eventually(lambda: app.closed == 1)
+    assert set(done) == {0}
+    assert next(hesitates, None) is None
+
+
+@protocols
+def test_a_file_that_ends_where_a_piece_does_has_only_become_shorter(
+    tmp_path: Path, path: Path, protocol: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing more was announced, so it is no other than a file that is read to its end."""
+    real = os.sendfile
+    piece = 983_040
+
+    def shortens(sock: int, file: int, offset: int, count: int) -> int:
+        sent = real(sock, file, offset, count)
+        if offset + sent == piece:
+            os.truncate(path, piece)
+        return sent
+
+    monkeypatch.setattr(os, "sendfile", shortens)
+    with serving(Application(path), tmp_path, protocol=protocol, threads=1) as served:
+        assert body_of(ask(served, protocol), protocol) == CONTENT[:piece]
+
+
+@protocols
+def test_a_status_that_has_no_body_gets_none(
+    tmp_path: Path, path: Path, handed: list[int], protocol: str
+) -> None:
+    app = Application(path, status="304 Not Modified")
+    with serving(app, tmp_path, protocol=protocol, threads=1) as served:
+        assert body_of(ask(served, protocol), protocol) == b""
+        eventually(lambda: app.closed == 1)
+    assert handed == []
 
 
 @protocols
