@@ -26,6 +26,7 @@ COMPILED = [
     "gateways.core.clock",
     "gateways.core.connection",
     "gateways.core.gate",
+    "gateways.core.openfile",
     "gateways.core.poller",
     "gateways.core.reception",
     "gateways.core.sendqueue",

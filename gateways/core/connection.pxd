@@ -1,5 +1,6 @@
 import cython
 
+from gateways.core.openfile cimport OpenFile
 from gateways.core.reception cimport Reception
 from gateways.protocols.base cimport FilePart, Request
 
@@ -12,7 +13,7 @@ cdef class Connection(Reception):
 
     cpdef send_head(self, Request request, status, headers)
     cpdef send_body(self, Request request, chunk)
-    @cython.locals(sent=cython.longlong, part=FilePart)
+    @cython.locals(sent=cython.longlong, file=OpenFile, part=FilePart)
     cpdef send_file(self, Request request, int fd, long long offset, long long size)
 
     cpdef finish(self, Request request, chunk)

@@ -59,8 +59,10 @@ class Connection(Reception):
             request.sent += len(chunk)
             self.codec.send_body(request, chunk)
             self._flush()
+            if not self._queue.size:
+                return
             if self._queue.size <= self._server.config.write_buffer_bytes:
-                if self._queue.size and self.armed:
+                if self.armed:
                     self._arm(READ_WRITE)
                 return
         self._wait_to_write(request, self._server.config.write_buffer_bytes)
@@ -161,11 +163,13 @@ class Connection(Reception):
         """
         config = self._server.config
         timeout = config.write_timeout_seconds or None
+        ready = 0  # what could be sent at once was sent
         while True:
             with self.lock:
                 self._check(request)
-                self._flush()
-                self._check(request)
+                if ready:
+                    self._flush()
+                    self._check(request)
                 if self._queue.size <= limit:
                     return
                 own = self._begin_to_wait(self.codec.multiplexes, self._is_timed)

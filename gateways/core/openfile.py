@@ -19,6 +19,8 @@ class OpenFile:
     ``error`` is why it could not be sent as it was promised. Raises OSError.
     """
 
+    __slots__ = ("_fd", "error")
+
     def __init__(self, fd: int) -> None:
         self._fd = -1
         self._fd = os.dup(fd)

@@ -5,7 +5,7 @@ from gateways.protocols.base cimport FilePart
 cdef dict _TRAILERS
 cdef int _MANY_TRAILERS
 cdef bytes _PADDING
-cdef Py_ssize_t _LONGEST_ALIGNED, _LONGEST_PAGES, _LOG_LINE
+cdef Py_ssize_t _LONGEST_ALIGNED, _LONGEST_PAGES, _LOG_LINE, _SHORT_REST
 
 cpdef bytes pack_record(int record_type, int request_id, content=*)
 

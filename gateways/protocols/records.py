@@ -60,6 +60,7 @@ _LONGEST_ALIGNED = FCGI_MAX_LENGTH & ~7
 _LONGEST_PAGES = 15 * 4096
 # Up to here one copy into a record is cheaper than handing the kernel three buffers.
 COPY_BELOW = 16384
+_SHORT_REST = 256  # of a piece: 64 KiB have 8 bytes too many for one record
 
 
 def pack_record(record_type: int, request_id: int, content: bytes = b"") -> bytes:
@@ -80,14 +81,17 @@ def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer
         out.append(pack_record(record_type, request_id, data))
         return
     view = memoryview(data)
-    header = HEADER.pack(FCGI_VERSION_1, record_type, request_id, _LONGEST_ALIGNED, 0)
     position = 0
+    if length > _LONGEST_ALIGNED:
+        header = HEADER.pack(FCGI_VERSION_1, record_type, request_id, _LONGEST_ALIGNED, 0)
     while length - position > _LONGEST_ALIGNED:
         out.append(header)
         out.append(view[position : position + _LONGEST_ALIGNED])
         position += _LONGEST_ALIGNED
     rest = length - position
-    if rest:
+    if 0 < rest <= _SHORT_REST:
+        out.append(pack_record(record_type, request_id, data[position:]))
+    elif rest:
         padding = -rest & 7
         out.append(HEADER.pack(FCGI_VERSION_1, record_type, request_id, rest, padding))
         out.append(view[position:])
