@@ -34,11 +34,11 @@ from gateways.protocols.records import (
 from gateways.scripting import ScriptServer
 from gateways.version import __version__
 from gateways.wsgi.body import EMPTY_BODY
+from gateways.wsgi.channel import Channel
 from gateways.wsgi.environ import Environ
 from gateways.wsgi.errorlog import ErrorStream
 from gateways.wsgi.runner import (
     Application,
-    Channel,
     StartResponse,
     request_name,
     respond_with_error,

@@ -18,8 +18,9 @@ from gateways.logs import get_logger
 from gateways.protocols.head import status_head
 from gateways.protocols.variables import clean, content_length
 from gateways.wsgi.body import Body
+from gateways.wsgi.channel import Channel
 from gateways.wsgi.environ import EnvironBuilder
-from gateways.wsgi.runner import Channel, respond_with_error, run_application
+from gateways.wsgi.runner import respond_with_error, run_application
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:

@@ -1,9 +1,11 @@
 import cython
 
+from gateways.core.openfile cimport OpenFile
 from gateways.core.reception cimport Reception
-from gateways.protocols.base cimport Request
+from gateways.protocols.base cimport FilePart, Request
 
 cdef int READ_WRITE, WRITE
+cdef Py_ssize_t _LEAST_PART, _LONGEST_PART
 
 
 cdef class Connection(Reception):
@@ -14,6 +16,9 @@ cdef class Connection(Reception):
 
     @cython.locals(own=Request)
     cpdef send_body(self, request, chunk)
+
+    @cython.locals(sent=cython.longlong, file=OpenFile, part=FilePart, own=Request)
+    cpdef long long send_file(self, request, int fd, long long offset, long long size) except -1
 
     @cython.locals(own=Request)
     cpdef finish(self, request, chunk)
@@ -32,5 +37,5 @@ cdef class Connection(Reception):
 
     cdef _ended(self, Request request)
     cdef _check(self, Request request)
-    cdef _wait_to_write(self, Request request)
+    cdef _wait_to_write(self, Request request, Py_ssize_t limit)
     cdef _end_overdue(self, Request request)

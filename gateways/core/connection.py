@@ -6,14 +6,18 @@ import logging
 from typing import Any
 
 from gateways.core.host import Host
+from gateways.core.openfile import IS_SUPPORTED, OpenFile
 from gateways.core.poller import READ_WRITE, WRITE, wait_for
 from gateways.core.reception import Reception
 from gateways.errors import ClientDisconnected, RequestTimeout
-from gateways.protocols.base import CodecFactory, Headers, Request
+from gateways.protocols.base import CodecFactory, FilePart, Headers, Request
 from gateways.wsgi.pages import error_page
 
 logger = logging.getLogger("gateways.connection")
 
+# Of a file, how much is handed to the codec at once: much, for what each costs, in whole pages.
+_LONGEST_PART = 16 * 15 * 4096
+_LEAST_PART = 131072  # more than the queue would join; less is as well read and sent
 _HELD_TEXTS = 1024  # writes to wsgi.errors that wait for the next bytes of the response
 
 
@@ -47,7 +51,7 @@ class Connection(Reception):
                 own.status = status
                 self.codec.send_head(own, status, headers)
 
-    def send_body(self, request: Any, chunk: bytes) -> None:
+    def send_body(self, request: Any, chunk: bytes | FilePart) -> None:
         """Send a piece of the body; blocks while too much of it is unsent."""
         own: Request = request
         with self.lock:
@@ -57,11 +61,37 @@ class Connection(Reception):
             own.sent += len(chunk)
             self.codec.send_body(own, chunk)
             self._flush()
+            if not self._queue.size:
+                return
             if self._queue.size <= self._server.config.write_buffer_bytes:
-                if self._queue.size and self.armed:
+                if self.armed:
                     self._arm(READ_WRITE)
                 return
-        self._wait_to_write(own)
+        self._wait_to_write(own, self._server.config.write_buffer_bytes)
+
+    def send_file(self, request: Any, fd: int, offset: int, size: int) -> int:
+        """Have the kernel send ``size`` bytes of a file, and wait until it has them all (see
+        ``Channel.send_file``).
+        """
+        own: Request = request
+        sent = 0
+        if not IS_SUPPORTED:
+            return sent
+        file = OpenFile(fd)
+        try:
+            while size - sent >= _LEAST_PART:
+                part = FilePart(file, offset + sent, min(size - sent, _LONGEST_PART))
+                if not file.reaches(part.offset, part.size):
+                    break
+                self.send_body(own, part)
+                sent += part.size
+            self._wait_to_write(own, 0)
+        except ClientDisconnected:
+            if file.error is None:
+                raise
+            own.failed = True  # it was not the peer that left
+            raise file.error from None
+        return sent
 
     def finish(self, request: Any, chunk: bytes) -> None:
         """Send the last piece and end the response; what the peer does not take at once is left
@@ -105,7 +135,7 @@ class Connection(Reception):
             if self._errors:
                 self._hand_on_errors()
             own.aborted = own.aborted or self.broken
-            own.failed = not own.aborted
+            own.failed = own.failed or not own.aborted
             self.codec.abort(own)
             self._ended(own)
 
@@ -143,19 +173,21 @@ class Connection(Reception):
         if request.overdue is not None and request.sent and self._server.config.timeout_streaming:
             raise request.overdue  # not before the first bytes: these take the head along
 
-    def _wait_to_write(self, request: Request) -> None:
-        """Block until the peer has taken enough; meanwhile read what it sends.
+    def _wait_to_write(self, request: Request, limit: int) -> None:
+        """Block until the peer has taken all but ``limit`` bytes; meanwhile read what it sends.
 
         Some web servers send all of a request before they read any of its response.
         """
         config = self._server.config
         timeout = config.write_timeout_seconds or None
+        ready = 0  # what could be sent at once was sent
         while True:
             with self.lock:
                 self._check(request)
-                self._flush()
-                self._check(request)
-                if self._queue.size <= config.write_buffer_bytes:
+                if ready:
+                    self._flush()
+                    self._check(request)
+                if self._queue.size <= limit:
                     return
                 own = self._begin_to_wait(self.codec.multiplexes, self._is_timed)
                 events = WRITE if self.eof or self.codec.queued else READ_WRITE

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import collections
-import itertools
 import os
 
 from gateways.core.syscalls import send
-from gateways.protocols.base import Buffer
+from gateways.protocols.base import Buffer, FilePart, Output
 
-# Below this, one copy into one piece is cheaper than a vectored write.
-_JOIN_BELOW = 65536
+# Below this, one copy into one piece is no dearer than a vectored write.
+_JOIN_BELOW = 8192
 _VECTORS = 64
 
 
@@ -20,27 +18,50 @@ class SendQueue:
     __slots__ = ("_buffers", "size")
 
     def __init__(self) -> None:
-        self._buffers: collections.deque[Buffer] = collections.deque()
+        self._buffers: Output = []
         self.size = 0
 
-    def send(self, fd: int, out: list[Buffer]) -> None:
-        """Send what is queued, then ``out``, as far as the peer takes it; raises OSError."""
-        if self.size == 0 and out:
-            size = 0
-            for buffer in out:
-                size += len(buffer)
-            if size <= _JOIN_BELOW:
-                self._send_at_once(fd, out[0] if len(out) == 1 else b"".join(out), size)
-                return
+    def send(self, fd: int, out: Output) -> None:
+        """Send what is queued, then ``out``, as far as the peer takes it; raises OSError.
+
+        The list is taken over.
+        """
+        size = 0
         for buffer in out:
-            self.size += len(buffer)
-        self._buffers.extend(out)
+            size += len(buffer)
+        if self.size:
+            self._buffers += out
+        elif size <= _JOIN_BELOW:
+            if out:
+                self._send_at_once(fd, out[0] if len(out) == 1 else b"".join(out), size)
+            return
+        else:
+            self._buffers = out
+        self.size += size
         while self._buffers:
             try:
-                sent = os.writev(fd, list(itertools.islice(self._buffers, _VECTORS)))
+                if not self._send_some(fd):
+                    return  # there is no room for more; to try would cost a call
             except BlockingIOError:
                 return
-            self._drop(sent)
+
+    def _send_some(self, fd: int) -> bool:
+        """One call; whether all that it offered was taken."""
+        first = self._buffers[0]
+        offered = 0
+        if isinstance(first, FilePart):
+            offered = first.size
+            sent = first.file.send(fd, first.offset, offered)
+        else:
+            count = 0
+            for buffer in self._buffers:
+                if count == _VECTORS or isinstance(buffer, FilePart):
+                    break
+                offered += len(buffer)
+                count += 1
+            sent = os.write(fd, first) if count == 1 else os.writev(fd, self._buffers[:count])
+        self._drop(sent)
+        return bool(sent == offered)
 
     def clear(self) -> None:
         """Forget what is unsent."""
@@ -56,10 +77,16 @@ class SendQueue:
 
     def _drop(self, sent: int) -> None:
         self.size -= sent
-        while sent:
+        gone = 0
+        for buffer in self._buffers:
+            if sent < len(buffer):
+                break
+            sent -= len(buffer)
+            gone += 1
+        del self._buffers[:gone]
+        if sent:
             first = self._buffers[0]
-            if len(first) > sent:
+            if isinstance(first, FilePart):
+                self._buffers[0] = first.part(sent, first.size)
+            else:
                 self._buffers[0] = memoryview(first)[sent:]
-                return
-            sent -= len(first)
-            self._buffers.popleft()

@@ -4,7 +4,7 @@ from gateways.core.clock cimport Clock
 from gateways.core.poller cimport Poller
 from gateways.core.sendqueue cimport SendQueue
 from gateways.core.syscalls cimport shutdown
-from gateways.wsgi.runner cimport Channel
+from gateways.wsgi.channel cimport Channel
 
 
 cdef class Transport(Channel):

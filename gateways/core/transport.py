@@ -15,9 +15,9 @@ from gateways.core.clock import Clock
 from gateways.core.poller import Poller, Waker, waker
 from gateways.core.sendqueue import SendQueue
 from gateways.core.syscalls import shutdown
-from gateways.protocols.base import Buffer
+from gateways.protocols.base import Output
 from gateways.protocols.detect import mismatch
-from gateways.wsgi.runner import Channel
+from gateways.wsgi.channel import Channel
 
 logger = logging.getLogger("gateways.connection")
 
@@ -122,7 +122,7 @@ class Transport(Channel):
 
     # -- sending and the end -------------------------------------------------------------------
 
-    def _send(self, out: list[Buffer]) -> None:
+    def _send(self, out: Output) -> None:
         """Send what is queued and ``out``, as far as the peer takes it."""
         if self.broken:
             return
@@ -176,6 +176,8 @@ class Transport(Channel):
     def _close(self) -> None:
         """Close the descriptor; nobody may wait on it any more."""
         self.closed = True
+        if self._queue.size:
+            self._queue.clear()  # it may hold files, and we may be garbage for long
         if self._known:
             self._poller.forget(self._fd)
         if _forked:  # a child may hold the descriptor too: the peer must see the end all the same

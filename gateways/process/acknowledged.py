@@ -8,7 +8,7 @@ from gateways.core.connection import Connection
 from gateways.core.relay import ACKNOWLEDGED
 from gateways.protocols.base import Headers, Request
 from gateways.protocols.head import status_head
-from gateways.wsgi.runner import Channel
+from gateways.wsgi.channel import Channel
 
 
 class Acknowledged(Channel):

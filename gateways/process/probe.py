@@ -6,8 +6,9 @@ from typing import Any
 
 from gateways.config import Config
 from gateways.protocols.base import Headers
+from gateways.wsgi.channel import Channel
 from gateways.wsgi.environ import EnvironBuilder
-from gateways.wsgi.runner import Application, Channel, run_application
+from gateways.wsgi.runner import Application, run_application
 
 _SHOWN = 2000  # bytes of an answer
 

@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from gateways.errors import ProtocolError
-from gateways.protocols.base import Codec, CodecFactory, Headers, NewBody, Phase, Request
+from gateways.protocols.base import (
+    Codec,
+    CodecFactory,
+    FilePart,
+    Headers,
+    NewBody,
+    Phase,
+    Request,
+)
 from gateways.protocols.detect import Undecided, recognise
 
 
@@ -61,7 +69,7 @@ class Auto(Codec):
         codec.send_head(request, status, headers)
         self._take_over(codec)
 
-    def send_body(self, request: Request, chunk: bytes) -> None:
+    def send_body(self, request: Request, chunk: bytes | FilePart) -> None:
         """Append a piece of the response body."""
         codec = self._real()
         codec.send_body(request, chunk)

@@ -1,3 +1,11 @@
+cdef class FilePart:
+    cdef readonly object file
+    cdef readonly long long offset
+    cdef readonly Py_ssize_t size
+
+    cpdef FilePart part(self, Py_ssize_t start, Py_ssize_t end)
+
+
 cdef class Request:
     cdef public dict variables
     cdef public object content_length

@@ -10,12 +10,37 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from gateways.errors import ProtocolError
 
 Buffer = bytes | memoryview
 Headers = list[tuple[str, str]]
+
+
+class FilePart:
+    """A piece of a response body that is still in a file: ``size`` bytes from ``offset``.
+
+    A codec frames it without seeing it; ``file`` is the core's, which has the kernel send it.
+    """
+
+    __slots__ = ("file", "offset", "size")
+
+    def __init__(self, file: Any, offset: int, size: int) -> None:
+        self.file = file
+        self.offset = offset
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def part(self, start: int, end: int) -> FilePart:
+        """What lies between two positions in it, as a slice of bytes would."""
+        return FilePart(self.file, self.offset + start, min(end, self.size) - start)
+
+
+Output = list[Any]
+"""Of bytes, memoryviews and, where a file is sent, FileParts."""
 
 
 class Phase(enum.IntEnum):
@@ -103,7 +128,7 @@ class Codec:
     """
 
     def __init__(self) -> None:
-        self.output: list[Buffer] = []
+        self.output: Output = []
         self.active = 0
         self.requests_seen = 0
         self.multiplexes = False
@@ -123,8 +148,8 @@ class Codec:
         """Set the head of the response; it leaves with the first body bytes or with the end."""
         raise NotImplementedError
 
-    def send_body(self, request: Request, chunk: bytes) -> None:
-        """Append a non-empty piece of the response body."""
+    def send_body(self, request: Request, chunk: bytes | FilePart) -> None:
+        """Append a non-empty piece of the response body; a large one is not copied."""
         raise NotImplementedError
 
     def send_errors(self, request: Request, text: str) -> None:

@@ -1,9 +1,11 @@
 import cython
 
-from gateways.protocols.base cimport Codec, Request
+from gateways.protocols.base cimport Codec, FilePart, Request
 from gateways.protocols.fastcgi_state cimport FastCGIRequest
 from gateways.protocols.head cimport status_head
-from gateways.protocols.records cimport pack_lines, pack_record, pack_stream, pack_trailer
+from gateways.protocols.records cimport (
+    pack_file, pack_lines, pack_record, pack_stream, pack_trailer,
+)
 
 cdef int FCGI_STDOUT, FCGI_STDERR, _NOTHING, _HEAD, _BODY, _COMPLETE
 cdef Py_ssize_t COPY_BELOW, _HELD_ERRORS

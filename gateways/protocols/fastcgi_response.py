@@ -6,13 +6,14 @@ its request is complete leaves input behind, which the connection has to know.
 
 from __future__ import annotations
 
-from gateways.protocols.base import Codec, Headers, Request
+from gateways.protocols.base import Codec, FilePart, Headers, Request
 from gateways.protocols.fastcgi_state import FastCGIRequest, FastCGISettings, Receiving, Sending
 from gateways.protocols.head import status_head
 from gateways.protocols.records import (
     COPY_BELOW,
     FCGI_STDERR,
     FCGI_STDOUT,
+    pack_file,
     pack_lines,
     pack_record,
     pack_stream,
@@ -48,11 +49,11 @@ class FastCGIResponses(Codec):
         own.errors_sent = True
         pack_lines(FCGI_STDERR, own.id, held, self.output)
 
-    def send_body(self, request: Request, chunk: bytes) -> None:
+    def send_body(self, request: Request, chunk: bytes | FilePart) -> None:
         """Append STDOUT records; without a head, ``chunk`` is CGI output as it stands."""
         own = self._own(request)
         if own.sending == _HEAD:
-            if len(chunk) <= COPY_BELOW and not own.errors_held:
+            if isinstance(chunk, bytes) and len(chunk) <= COPY_BELOW and not own.errors_held:
                 chunk = own.head + chunk
             else:
                 pack_stream(FCGI_STDOUT, own.id, own.head, self.output)
@@ -60,7 +61,10 @@ class FastCGIResponses(Codec):
         own.sending = _BODY
         if own.errors_held:
             self._send_held_errors(own)
-        pack_stream(FCGI_STDOUT, own.id, chunk, self.output)
+        if isinstance(chunk, FilePart):
+            pack_file(FCGI_STDOUT, own.id, chunk, self.output)
+        else:
+            pack_stream(FCGI_STDOUT, own.id, chunk, self.output)
 
     def send_errors(self, request: Request, text: str) -> None:
         """Append STDERR records; the text is sent as UTF-8.

@@ -7,7 +7,7 @@ and that depends on how much of the request's body is still to come.
 
 from __future__ import annotations
 
-from gateways.protocols.base import Codec, Headers, Request
+from gateways.protocols.base import Codec, FilePart, Headers, Request
 from gateways.protocols.http_request import HTTPRequest, HTTPSettings, Sending
 
 _SMALL = 16384  # bytes that are copied, to leave in one piece
@@ -38,7 +38,7 @@ class HTTPResponses(Codec):
         own.fields = headers
         own.sending = _HEAD
 
-    def send_body(self, request: Request, chunk: bytes) -> None:
+    def send_body(self, request: Request, chunk: bytes | FilePart) -> None:
         """Append a piece; what a response that has no body is given is dropped."""
         own = self._own(request)
         if own.sending == _NOTHING:
@@ -147,11 +147,11 @@ class HTTPResponses(Codec):
         # The rest of the body still counts only where nobody will read it.
         return self._can_drain(own) if is_last else not own.expects_continue
 
-    def _append(self, head: bytes, chunk: bytes, is_chunked: bool) -> None:
+    def _append(self, head: bytes, chunk: bytes | FilePart, is_chunked: bool) -> None:
         if is_chunked:
             head += b"%x\r\n" % len(chunk)
         end = b"\r\n" if is_chunked else b""
-        if len(chunk) < _SMALL:
+        if isinstance(chunk, bytes) and len(chunk) < _SMALL:
             self.output.append(head + chunk + end)
             return
         if head:

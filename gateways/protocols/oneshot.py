@@ -12,7 +12,7 @@ from __future__ import annotations
 import enum
 
 from gateways.errors import LimitExceeded, ProtocolError
-from gateways.protocols.base import Codec, Headers, NewBody, Phase, Request
+from gateways.protocols.base import Codec, FilePart, Headers, NewBody, Phase, Request
 from gateways.protocols.limits import RequestLimits
 from gateways.protocols.variables import content_length
 
@@ -199,11 +199,11 @@ class OneShot(Codec):
         self._response_head = self._pack_head(status, headers)
         self._sending = _HEAD_SET
 
-    def send_body(self, request: Request, chunk: bytes) -> None:
+    def send_body(self, request: Request, chunk: bytes | FilePart) -> None:
         """Append a piece; without a head, ``chunk`` is raw output as it stands."""
         self._own(request)
         if self._sending == _HEAD_SET:
-            if len(chunk) <= _COPY_BELOW:
+            if isinstance(chunk, bytes) and len(chunk) <= _COPY_BELOW:
                 chunk = self._response_head + chunk
             else:
                 self.output.append(self._response_head)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import struct
 
-from gateways.protocols.base import Buffer
+from gateways.protocols.base import Buffer, FilePart, Output
 
 FCGI_VERSION_1 = 1
 FCGI_HEADER_LEN = 8
@@ -57,8 +57,11 @@ _LOG_LINE = 1500
 _PADDINGS = tuple(map(bytes, range(8)))
 # A full record of this size needs no padding, so a long body is cut without copying it.
 _LONGEST_ALIGNED = FCGI_MAX_LENGTH & ~7
+# The kernel hands whole pages on, and 16 of them at a time.
+_LONGEST_PAGES = 15 * 4096
 # Up to here one copy into a record is cheaper than handing the kernel three buffers.
 COPY_BELOW = 16384
+_SHORT_REST = 256  # of a piece: 64 KiB have 8 bytes too many for one record
 
 
 def pack_record(record_type: int, request_id: int, content: bytes = b"") -> bytes:
@@ -83,17 +86,31 @@ def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer
             out.append(_PADDINGS[padding])
         return
     view = memoryview(data)
-    header = _pack_header(FCGI_VERSION_1, record_type, request_id, _LONGEST_ALIGNED, 0)
     position = 0
+    if length > _LONGEST_ALIGNED:
+        header = _pack_header(FCGI_VERSION_1, record_type, request_id, _LONGEST_ALIGNED, 0)
     while length - position > _LONGEST_ALIGNED:
         out.append(header)
         out.append(view[position : position + _LONGEST_ALIGNED])
         position += _LONGEST_ALIGNED
     rest = length - position
-    if rest:
+    if 0 < rest <= _SHORT_REST:
+        out.append(pack_record(record_type, request_id, data[position:]))
+    elif rest:
         padding = -rest & 7
         out.append(_pack_header(FCGI_VERSION_1, record_type, request_id, rest, padding))
         out.append(view[position:])
+        if padding:
+            out.append(_PADDINGS[padding])
+
+
+def pack_file(record_type: int, request_id: int, part: FilePart, out: Output) -> None:
+    """Append the records of a piece of a file, with their content left to whoever sends them."""
+    for start in range(0, part.size, _LONGEST_PAGES):
+        content = part.part(start, start + _LONGEST_PAGES)
+        padding = -content.size & 7
+        out.append(_pack_header(FCGI_VERSION_1, record_type, request_id, content.size, padding))
+        out.append(content)
         if padding:
             out.append(_PADDINGS[padding])
 

@@ -1,18 +1,10 @@
 import cython
 
 from gateways.wsgi.body cimport Body
+from gateways.wsgi.channel cimport Channel
 from gateways.wsgi.environ cimport EnvironBuilder
 from gateways.wsgi.errorlog cimport ErrorStream
 from gateways.wsgi.headers cimport check_headers, check_status
-
-
-cdef class Channel:
-    cpdef send_head(self, request, status, headers)
-    cpdef send_body(self, request, chunk)
-    cpdef finish(self, request, chunk)
-    cpdef respond(self, request, status, headers, chunk)
-    cpdef abort(self, request)
-    cpdef send_errors(self, request, text)
 
 
 cdef class Response:
@@ -33,6 +25,9 @@ cdef class Response:
     cdef public bint in_application
 
     cpdef send_iterable(self, iterable)
+
+    @cython.locals(sent=cython.longlong)
+    cdef _send_file(self, wrapper)
 
     @cython.locals(left=cython.longlong, size=Py_ssize_t)
     cdef _send(self, chunk, bint alone)

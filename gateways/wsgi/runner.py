@@ -13,7 +13,9 @@ import _thread  # threading is more than a CGI script needs
 from gateways.errors import ApplicationError, ClientDisconnected, ProtocolError, RequestTimeout
 from gateways.logs import get_logger
 from gateways.wsgi.body import Body
+from gateways.wsgi.channel import Channel
 from gateways.wsgi.errorlog import ErrorStream
+from gateways.wsgi.filewrapper import FileWrapper
 from gateways.wsgi.headers import check_headers, check_status
 from gateways.wsgi.pages import error_page
 from gateways.wsgi.returned import as_bytes, has_one_item, is_iterable, only_chunk
@@ -37,42 +39,6 @@ RUNNING: dict[int, Response] = {}
 ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
 StartResponse: TypeAlias = "Callable[..., Callable[[bytes], None]]"
 Application: TypeAlias = "Callable[[Environ, StartResponse], Iterable[bytes]]"
-
-
-class Channel:
-    """The way to the peer; ``request`` is the channel's own token.
-
-    The runner looks at nothing of it but ``overdue``, where it has that: an error which stands
-    against whatever the application answers. Only ``send_body`` raises: ClientDisconnected, where
-    nobody wants the response any more, or RequestTimeout.
-    """
-
-    __slots__ = ()
-
-    def send_head(self, request: Any, status: str, headers: Headers) -> None:
-        """Set the head, which leaves with the first body bytes or with the end."""
-        raise NotImplementedError
-
-    def send_body(self, request: Any, chunk: bytes) -> None:
-        """Send a piece of the body; returns when it is sent or sure to be sent."""
-        raise NotImplementedError
-
-    def finish(self, request: Any, chunk: bytes) -> None:
-        """Send the last piece of the body (which may be empty) and end the response."""
-        raise NotImplementedError
-
-    def respond(self, request: Any, status: str, headers: Headers, chunk: bytes) -> None:
-        """Send all of a response at once: head, body and end."""
-        self.send_head(request, status, headers)
-        self.finish(request, chunk)
-
-    def abort(self, request: Any) -> None:
-        """End a response that cannot be completed."""
-        raise NotImplementedError
-
-    def send_errors(self, request: Any, text: str) -> None:
-        """Send text to the web server's error log."""
-        raise NotImplementedError
 
 
 class ErrorResponder(Protocol):
@@ -202,6 +168,8 @@ class Response:
         elif isinstance(iterable, (str, bytes, dict)) or not is_iterable(iterable):
             iterable = only_chunk(iterable)
             alone = True
+        elif type(iterable) is FileWrapper:
+            self._send_file(iterable)
         else:
             alone = has_one_item(iterable)
         for chunk in iterable:
@@ -216,6 +184,18 @@ class Response:
         self.in_application = False
         if not self._finished:
             self._end()
+
+    def _send_file(self, wrapper: FileWrapper) -> None:
+        """Have the channel send most of a large file, if it can; the rest is then iterated."""
+        if self._bodyless or self._finished or not self._status:
+            return
+        if (rest := wrapper.rest(self._left)) is not None:
+            self.in_application = False
+            self._commit()
+            sent = self._channel.send_file(self._request, *rest)
+            self._left -= sent if self._left > 0 else 0
+            wrapper.skip(sent)
+            self.in_application = True
 
     def _send(self, chunk: bytes, alone: bool) -> None:
         """Send a non-empty chunk; ``alone`` says that no other one will come."""

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import gzip
 import hashlib
+import io
 import json
+import os
 import sys
+import tempfile
+import threading
+import urllib.parse
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 from wsgiref.validate import validator
 
@@ -116,3 +125,53 @@ def _valid(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     environ["wsgi.errors"].write("a line\n")
     start_response("200 OK", [TEXT])
     return [b"valid " + body]
+
+
+def _read_first(path: str) -> Any:
+    file = open(path, "rb")  # noqa: SIM115  # the server closes it
+    file.read(1000)
+    return file
+
+
+def _written(path: str) -> Any:
+    file = tempfile.NamedTemporaryFile()  # noqa: SIM115
+    file.write(b"of before")
+    with open(path, "rb") as source:
+        file.write(source.read())
+    file.flush()
+    file.seek(9)
+    return file
+
+
+def _pipe(path: str) -> Any:
+    reader, writer = os.pipe()
+
+    def write() -> None:
+        with contextlib.suppress(BrokenPipeError), open(writer, "wb") as pipe:
+            pipe.write(Path(path).read_bytes())
+
+    threading.Thread(target=write).start()
+    return open(reader, "rb")
+
+
+FILES: dict[str, Callable[[str], Any]] = {
+    "buffered": lambda path: Path(path).open("rb"),  # noqa: SIM115
+    "unbuffered": lambda path: Path(path).open("rb", buffering=0),  # noqa: SIM115
+    "read from": _read_first,
+    "to write as well": lambda path: Path(path).open("r+b"),  # noqa: SIM115
+    "temporary": _written,
+    "in memory": lambda path: io.BytesIO(Path(path).read_bytes()),
+    "compressed": gzip.open,
+    "a pipe": _pipe,
+}
+
+
+def sends_a_file(environ: dict[str, Any], start_response: Any) -> Any:
+    """What the query says: ``path``, ``kind`` of ``FILES``; ``start`` and ``length`` if wanted."""
+    query = dict(urllib.parse.parse_qsl(environ["QUERY_STRING"]))
+    file = FILES[query.get("kind", "buffered")](query["path"])
+    if "start" in query:
+        file.seek(int(query["start"]))
+    headers = [("Content-Length", query["length"])] if "length" in query else []
+    start_response("200 OK", [TEXT, *headers])
+    return environ["wsgi.file_wrapper"](file, 65536)

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import json
+import random
 import sys
+import urllib.parse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +111,53 @@ def test_a_large_body_is_streamed(serve: Serve) -> None:
     body = bytes(range(256)) * 40_000
     response = request(serve("digests"), "/", method="POST", body=body)
     assert response.body == hashlib.sha256(body).hexdigest().encode()
+
+
+FILE = random.Random(1).randbytes(2_500_000)
+# the query, what of the file must come
+FILES: dict[str, tuple[dict[str, Any], slice]] = {
+    "a file": ({}, slice(None)),
+    "from where it stands": ({"start": 1_000_001}, slice(1_000_001, None)),
+    "from its last bytes": ({"start": 2_499_990}, slice(2_499_990, None)),
+    "from behind its end": ({"start": 3_000_000}, slice(0, 0)),
+    "its length declared": ({"length": 2_500_000}, slice(None)),
+    "of which less is declared": ({"length": 1_966_080}, slice(1_966_080)),
+    "of which one byte is declared": ({"length": 1}, slice(1)),
+    "from where it stands, some of it": (
+        {"start": 70_000, "length": 2_000_000},
+        slice(70_000, 2_070_000),
+    ),
+    **{kind: ({"kind": kind}, slice(None)) for kind in applications.FILES},
+    "read from, then sent": ({"kind": "read from", "length": 2_499_000}, slice(1000, None)),
+    "compressed, its length declared": (
+        {"kind": "compressed", "length": 2_500_000},
+        slice(None),
+    ),
+}
+FILES["read from"] = ({"kind": "read from"}, slice(1000, None))
+
+
+@pytest.mark.parametrize("case", FILES.values(), ids=FILES.keys())
+def test_a_file(serve: Serve, tmp_path: Path, case: tuple[dict[str, Any], slice]) -> None:
+    query, part = case
+    path = tmp_path / "file"
+    compressed = query.get("kind") == "compressed"
+    path.write_bytes(gzip.compress(FILE, 0) if compressed else FILE)
+    target = serve("sends_a_file")
+    uri = f"/?{urllib.parse.urlencode({'path': path, **query})}"
+    response = request(target, uri)
+    assert response.body == FILE[part]
+    response = request(target, uri, method="HEAD")
+    assert response.status == 200
+    assert response.body == b""
+
+
+def test_a_file_shorter_than_its_content_length(serve: Serve, tmp_path: Path) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(FILE)
+    target = serve("sends_a_file")
+    with pytest.raises(ClientError):
+        _ = request(target, f"/?path={path}&length=2500001").body
 
 
 def test_ten_megabytes_each_way_are_no_deadlock(serve: Serve) -> None:

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from gateways.errors import ClientDisconnected
+from gateways.wsgi.channel import Channel
 from gateways.wsgi.environ import EnvironBuilder
 from gateways.wsgi.headers import Headers
-from gateways.wsgi.runner import Application, Channel, ErrorResponder, run_application
+from gateways.wsgi.runner import Application, ErrorResponder, run_application
 
 GET = {
     "REQUEST_METHOD": "GET",
