@@ -192,7 +192,8 @@ class Response:
         if (rest := wrapper.rest(self._left)) is not None:
             self.in_application = False
             self._commit()
-            sent = self._channel.send_file(self._request, *rest)
+            fd, offset, size = rest
+            sent = self._channel.send_file(self._request, fd, offset, size)
             self._left -= sent if self._left > 0 else 0
             wrapper.skip(sent)
             self.in_application = True
