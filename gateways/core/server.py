@@ -106,8 +106,8 @@ class Server:
 
     # -- start and stop ------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the workers and accept connections."""
+    def start(self, log_level: int = logging.INFO) -> None:
+        """Start the workers and accept connections; ``log_level`` is for the line that says so."""
         for number in range(1, self.config.threads + 1):
             worker = Worker(self, number)
             try:
@@ -127,7 +127,7 @@ class Server:
                 self.handlers[acceptor.fileno()] = acceptor
                 self.poller.watch(acceptor.fileno())
         logger.log(
-            logging.INFO if self.recorder is None else logging.DEBUG,  # else its supervisor says it
+            log_level,
             "serving on %s with %d threads",
             ", ".join(str(acceptor.listener) for acceptor in self._acceptors),
             len(self._workers),
@@ -206,7 +206,8 @@ class Server:
         """
         if not self.draining:
             return False
-        busy = self._connections or any(worker.connection for worker in self._workers)
+        busy = any(worker.connection or worker.accepting for worker in self._workers)
+        busy = busy or bool(self._connections)  # last: what is accepted is in there by then
         return not busy or self.clock.now >= self._deadline
 
     def close(self, reason: str = "the time to stop was over") -> None:

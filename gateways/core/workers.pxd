@@ -13,6 +13,7 @@ cdef class Worker:
     cdef public int number
     cdef public Connection connection
     cdef public Request request
+    cdef public bint accepting
     cdef public long long started
     cdef public long long served
     cdef public long long errors

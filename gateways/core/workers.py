@@ -33,6 +33,7 @@ class WorkerHost(Protocol):
     poller: Poller
     clock: Clock
     gate: Gate
+    draining: bool
     stopping: bool
     handlers: dict[int, Connection | Acceptor]
     ready: collections.deque[tuple[Connection, Request]]
@@ -56,6 +57,7 @@ class Worker:
         "_server",
         "_thread",
         "aborted",
+        "accepting",
         "connection",
         "errors",
         "name",
@@ -73,6 +75,7 @@ class Worker:
         self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
         self.connection: Connection | None = None
         self.request: Request | None = None
+        self.accepting = False  # what it takes in now is no connection of the server's yet
         self.started = 0  # the tick at which the request began to run
         self.served: int = predecessor.served if predecessor else 0
         self.errors: int = predecessor.errors if predecessor else 0
@@ -143,7 +146,14 @@ class Worker:
             accepted: Connection | None = handler
             requests = handler.on_event(event[1])
         else:
-            accepted, requests = handler.accept()
+            # A stop sees the one, or this thread sees the other.
+            self.accepting = True
+            try:
+                if server.draining:
+                    return
+                accepted, requests = handler.accept()
+            finally:
+                self.accepting = False
         if accepted is not None and requests:
             if len(requests) > 1:
                 server.enqueue(accepted, requests[1:])

@@ -157,7 +157,7 @@ class Child:
         retirement = Retirement(self._spec.config, random.Random())  # noqa: S311  # a jitter
         report = Report(self._spec, self._row, server)
         try:
-            server.start()
+            server.start(logging.DEBUG)  # the supervisor says it
             for message in self._early:
                 self._take(message)
             while not (server.stopped() or self._leaving == words.QUIT):

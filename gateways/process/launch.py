@@ -6,6 +6,7 @@ the sockets, which are bound before privileges are given up; the application.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import logging
 import os
@@ -26,6 +27,7 @@ from gateways.process.control import Control, control_path
 from gateways.process.cpus import available_cpus
 from gateways.process.daemon import Starter, daemonize, detach
 from gateways.process.environment import check_environment
+from gateways.process.forking import end_within, unblock_signals
 from gateways.process.handover import take_over
 from gateways.process.hooks import Process, check_hooks, run_hook, run_supervisor_hook
 from gateways.process.loading import check_paths, load
@@ -35,6 +37,7 @@ from gateways.process.notify import Notifier
 from gateways.process.pidfile import PidFile
 from gateways.process.privileges import Privileges
 from gateways.process.probe import find_failure
+from gateways.process.renewal import Renewal
 from gateways.process.retirement import Retirement
 from gateways.process.settling import (
     EXIT_LOAD,
@@ -55,6 +58,7 @@ Reconfigure = Callable[[], tuple[str, Config]]
 
 _PATIENCE_SECONDS = 1.0  # with workers of a supervisor that was killed a moment ago
 _PAUSE_SECONDS = 0.02
+_FAREWELL_SECONDS = 2.0  # beyond the graceful timeout, for on_exit and atexit
 _SIGNALS = (*STOP_SIGNALS, *RESTART_SIGNALS, signal.SIGUSR1)
 
 
@@ -68,7 +72,7 @@ def launch(reference: str, config: Config, *, reconfigure: Reconfigure | None = 
     before = take_over()
     starter = daemonize() if config.daemon and before is None else None
     launcher = Launcher(reference, config, starter)
-    handlers = _take_signals()
+    handlers = _take_signals(launcher.asked)
     try:
         return launcher.run(before, reconfigure)
     except _Stopped as stopped:
@@ -85,6 +89,10 @@ def launch(reference: str, config: Config, *, reconfigure: Reconfigure | None = 
             signal.signal(number, handler)
 
 
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 class _Stopped(BaseException):
     """A signal asks to stop what is just starting, or ending; the text is its name."""
 
@@ -97,16 +105,21 @@ def _pass_over(number: int, frame: FrameType | None) -> None:
     """Unlike SIG_IGN, a handler is not inherited by the programs that the application runs."""
 
 
-def _take_signals() -> dict[int, Any]:
+def _take_signals(asked: list[int]) -> dict[int, Any]:
     """Until a loop takes the signals over: none may end the process with its files left behind.
 
-    Returns the handlers of before.
+    Those that ask for a restart are put into ``asked``. Returns the handlers of before.
     """
-    if threading.current_thread() is not threading.main_thread():
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+
+    if not _is_main_thread():
         return {}
     before: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:
-        signal.signal(number, _stop if number in STOP_SIGNALS else _pass_over)
+        other = remember if number in RESTART_SIGNALS else _pass_over
+        signal.signal(number, _stop if number in STOP_SIGNALS else other)
     return before
 
 
@@ -162,7 +175,9 @@ class Launcher:
         self._pidfile: PidFile | None = None
         self._listeners: list[Listener] = []
         self._control: Control | None = None
+        self._renewal: Renewal | None = None
         self._notifier = Notifier(os.environ)
+        self.asked: list[int] = []  # signals that came while the application was loaded
 
     def run(self, before: dict[str, Any] | None, reconfigure: Reconfigure | None) -> int:
         """From the options to the exit status."""
@@ -174,14 +189,16 @@ class Launcher:
             set_log_owner(privileges.uid)
         self._take_pidfile(before)
         self._listen(before)
-        privileges.warn_if_root()
+        was_alone = before is not None and "alone" in before
+        if not was_alone:  # it has been said
+            privileges.warn_if_root()
         if before is None:
             prepare = functools.partial(settle, config, privileges)
             run_supervisor_hook(config, "on_start", 1, prepare)
         bounds = parse_workers(config.workers, available_cpus())
         if bounds.most == 0 or self._is_managed(bounds):
-            return self._serve_here(privileges)
-        return self._supervise(before, reconfigure)
+            return self._serve_here(privileges, before if was_alone else None)
+        return self._supervise(None if was_alone else before, reconfigure)
 
     def _take_pidfile(self, before: dict[str, Any] | None) -> None:
         path = self._config.pidfile
@@ -254,26 +271,40 @@ class Launcher:
 
     # -- without -------------------------------------------------------------------------------
 
-    def _serve_here(self, privileges: Privileges) -> int:
+    def _serve_here(self, privileges: Privileges, before: dict[str, Any] | None) -> int:
         config = self._config
-        process = Process(1, 1, os.getpid(), config)
+        renewal = self._renewal = Renewal(self._listeners, self._pidfile, before)
+        process = Process(1, renewal.generation, os.getpid(), config)
+        user = os.geteuid()
+        if self._stops_on_usr1() and _is_main_thread():
+            signal.signal(signal.SIGUSR1, _stop)  # who sends it once does not send it again
+        unblock_signals()  # the image before this one has blocked them
         try:
             server = make_ready(lambda: self._make_server(privileges, process))
         except NotReady as failure:
             self.fail(failure.status, str(failure))
             return failure.status
         retirement = Retirement(config, random.Random())  # noqa: S311  # a jitter
+        # Who has given root up cannot start the command again as root, which may need it.
+        is_final = privileges.chroot or os.geteuid() != user or not _is_main_thread()
         single = SingleProcess(
             server,
             stops_on_usr1=self._stops_on_usr1(),
             retirement=retirement,
+            renewal=None if is_final else renewal,
             notifier=self._notifier,
             ready=self._serves,
         )
-        restart = single.run()
+        restart = single.run(self.asked)
+        renews = restart and not is_final
+        if renews:  # nobody serves meanwhile
+            end_within(config.graceful_timeout_seconds + _FAREWELL_SECONDS)
+        run_hook(config.hooks, "on_exit", process)
+        if renews:
+            atexit._run_exitfuncs()  # an exec is no exit
+            renewal.run()
         if restart:
             logger.info("leaving, to be started again by whoever started this process")
-        run_hook(config.hooks, "on_exit", process)
         return 0
 
     def _make_server(self, privileges: Privileges, process: Process) -> Server:
@@ -297,7 +328,9 @@ class Launcher:
 
     def _serves(self) -> None:
         listening = ", ".join(str(listener) for listener in self._listeners)
-        logger.info("serving %s on %s in this process", self._reference, listening)
+        threads = self._config.threads
+        text = "serving %s on %s with %d threads in this process"
+        logger.info(text, self._reference, listening, threads)
         self._started()
 
     def _started(self) -> None:
@@ -317,6 +350,8 @@ class Launcher:
         """Close what was opened."""
         for listener in self._listeners:
             listener.close()
+        if self._renewal is not None:
+            self._renewal.let_go()
         if self._control is not None:
             self._control.close()
         if self._pidfile is not None:

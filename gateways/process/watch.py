@@ -15,6 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
+from gateways.core.descriptors import open_descriptors
 from gateways.errors import ConfigError
 from gateways.process.forking import fork_member, unblock_signals
 
@@ -190,11 +191,7 @@ def _keep_only(*kept: int) -> None:
     The numbers stay taken, because objects of the supervisor may still close them.
     """
     null = os.open(os.devnull, os.O_RDWR)
-    try:
-        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:
-        numbers = list(range(os.sysconf("SC_OPEN_MAX")))
-    for fd in numbers:
+    for fd in open_descriptors():
         if fd > 2 and fd not in (*kept, null) and _is_open(fd):
             os.dup2(null, fd, inheritable=False)
 

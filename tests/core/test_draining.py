@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import socket
 import threading
 import time
 from pathlib import Path
@@ -138,3 +139,31 @@ def test_a_request_that_has_begun_to_arrive_is_served(tmp_path: Path) -> None:
         peer.send(params(1, VARIABLES) + stdin(1))
         assert peer.reply().body == b"hello"
         assert peer.is_closed()
+
+
+class SlowToAccept(socket.socket):
+    """What it accepts is nobody's for as long as ``held`` is not set."""
+
+    held: threading.Event
+    accepted: threading.Event
+
+    def _accept(self) -> Any:
+        found = super()._accept()  # type: ignore[misc]
+        self.accepted.set()
+        self.held.wait(DEADLINE)
+        return found
+
+
+def test_a_connection_that_is_just_being_accepted_is_served(tmp_path: Path) -> None:
+    with serving(hello, tmp_path) as served:
+        (acceptor,) = served.server._acceptors
+        slow = SlowToAccept(fileno=acceptor.listener.socket.detach())
+        slow.held, slow.accepted = threading.Event(), threading.Event()
+        acceptor.listener.socket = slow
+        with served.connect() as peer:
+            peer.send(request(1, VARIABLES, keep=False))
+            assert slow.accepted.wait(DEADLINE)
+            stop(served)
+            assert not served.server.stopped()
+            slow.held.set()
+            assert peer.reply().body == b"hello"

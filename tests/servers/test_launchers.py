@@ -98,7 +98,7 @@ def test_multiwatch_ends_its_children_gracefully(own_directory: Path) -> None:
         Fifo(own_directory / "pipe") as pipe,
         ThreadPoolExecutor(1) as pool,
     ):
-        wait_until(lambda: server.log.count("serving on") == 2, "both children serve")
+        wait_until(lambda: server.log.count("in this process") == 2, "both children serve")
         children = children_of(server.process.pid)
         assert len(children) == 2
         reply = pool.submit(ask, path, "/wait", f"begun={begun.path}&pipe={pipe.path}")
@@ -124,7 +124,7 @@ def test_the_scripts_of_contrib(own_directory: Path, name: str) -> None:
     server = Server([_script(own_directory, name)], own_directory / "app.log")
     server.wait_until_accepting(path)
     watched = 2 if name == "multiwatch.sh" else 0
-    server.wait_until(lambda: server.log.count("serving on") == max(watched, 1), "all serve")
+    server.wait_until(lambda: server.log.count("in this process") == max(watched, 1), "all serve")
     pid = server.process.pid
     children = children_of(pid)
     assert len(children) == watched
@@ -138,8 +138,8 @@ def test_the_scripts_of_contrib(own_directory: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["--max-requests", "SIGHUP"])
-def test_multiwatch_starts_a_process_again_that_leaves(own_directory: Path, way: str) -> None:
-    """And no request is lost: multiwatch holds the socket."""
+def test_a_process_of_multiwatch_is_renewed(own_directory: Path, way: str) -> None:
+    """multiwatch sees nothing of it, and no request is lost."""
     for program in ("spawn-fcgi", "multiwatch"):
         launcher(program)
     path = str(own_directory / "app.sock")
@@ -147,14 +147,19 @@ def test_multiwatch_starts_a_process_again_that_leaves(own_directory: Path, way:
     options = "--max-requests 200 " if way == "--max-requests" else ""
     server = Server([_script(own_directory, "multiwatch.sh", options)], own_directory / "app.log")
     server.wait_until_accepting(path)
-    server.wait_until(lambda: server.log.count("serving on") == 2, "both serve")
+    server.wait_until(lambda: server.log.count("in this process") == 2, "both serve")
     first = children_of(server.process.pid)
     with asking_all_the_time(lambda: ask(path, "/").body) as answers:
         server.wait_until(lambda: len(answers) > 20, "some answers")
+        write_application(own_directory, "2")
         if way == "SIGHUP":
-            os.kill(first[0], signal.SIGHUP)
-        server.wait_until(lambda: has_ended(first[0]), "the first has left")
-        server.wait_until(lambda: bool(processes_in(answers) - {*first}), "another one serves")
+            for pid in first:
+                os.kill(pid, signal.SIGHUP)
+        server.wait_until(lambda: server.log.count("in this process") >= 4, "both are renewed")
+        before = len(answers)
+        server.wait_until(lambda: len(answers) > before + 10, "answers of both")
+        assert all(answer.split()[0] == "2" for answer in answers[before + 4 :])
+    assert processes_in(answers) == {*first} == {*children_of(server.process.pid)}
     assert server.stop() == 0
 
 
