@@ -76,6 +76,7 @@ class Child:
         self._signals = SignalQueue(_SIGNALS)
         self._leaving = ""  # the word that it was told, or what has the same meaning
         self._asked = False  # to be replaced
+        self._told = ""  # the signal that says to ask for that, which counts once it serves
         self._early: list[Message] = []  # what came along with the word that was waited for
         self._server: Server | None = None
         self._guard = ForkGuard(self._signals, spec.listeners, channel.close)
@@ -190,24 +191,20 @@ class Child:
         server = self._server
         if self._asked or server is None or server.draining:
             return None
-        reason = server.replacement_wanted or retirement.reason(server.served, now)
+        reason = self._told or server.replacement_wanted or retirement.reason(server.served, now)
         if reason:
-            self._ask_for_replacement(reason)
+            self._asked = True
+            self._channel.send(words.REPLACE, reason)
             return None
         then = retirement.next_look(now)
         return None if then is None else max(0.0, then - now)
-
-    def _ask_for_replacement(self, reason: str) -> None:
-        self._asked = True
-        self._channel.send(words.REPLACE, reason)
 
     def _take_signals(self) -> None:
         for number in self._signals.take():
             if number == signal.SIGTERM:
                 if self._asked:
                     self._take(Message(words.RETIRE))
-                else:
-                    self._ask_for_replacement("SIGTERM")
+                self._told = "SIGTERM"
             elif number == signal.SIGQUIT:
                 self._take(Message(words.QUIT))
             elif number == signal.SIGUSR1:
