@@ -15,7 +15,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -55,6 +55,7 @@ from gateways.wsgi.environ import EnvironBuilder
 logger = logging.getLogger("gateways.supervisor")
 
 Reconfigure = Callable[[], tuple[str, Config]]
+Explain = Callable[[str], str]
 
 _PATIENCE_SECONDS = 1.0  # with workers of a supervisor that was killed a moment ago
 _PAUSE_SECONDS = 0.02
@@ -62,19 +63,27 @@ _FAREWELL_SECONDS = 2.0  # beyond the graceful timeout, for on_exit and atexit
 _SIGNALS = (*STOP_SIGNALS, *RESTART_SIGNALS, signal.SIGUSR1)
 
 
-def launch(reference: str, config: Config, *, reconfigure: Reconfigure | None = None) -> int:
+def launch(
+    reference: str,
+    config: Config,
+    *,
+    reconfigure: Reconfigure | None = None,
+    config_files: Sequence[str] = (),
+    explain: Explain = str,
+) -> int:
     """Serve until told to stop; returns the exit status, after saying why if it is not 0.
 
-    ``reconfigure`` reads the options anew, for a reload.
+    ``reconfigure`` reads the options anew, for a reload, from ``config_files`` too. ``explain``
+    gets what is wrong with a start, to say in which source of the options.
     """
     # Before anything else is opened: a socket that became descriptor 2 would get our messages.
     reopen_standard_descriptors()
     before = take_over()
     starter = daemonize() if config.daemon and before is None else None
-    launcher = Launcher(reference, config, starter)
+    launcher = Launcher(reference, config, starter, explain)
     handlers = _take_signals(launcher.asked)
     try:
-        return launcher.run(before, reconfigure)
+        return launcher.run(before, reconfigure, config_files)
     except _Stopped as stopped:
         logger.info("%s: leaving at once", stopped)
         return EXIT_SERVED
@@ -123,16 +132,16 @@ def _take_signals(asked: list[int]) -> dict[int, Any]:
     return before
 
 
-def check(reference: str, config: Config) -> int:
+def check(reference: str, config: Config, explain: Explain = str) -> int:
     """Find what would keep ``launch`` from serving, without listening; returns the exit status."""
     try:
         set_up_logging(config)
         make_ready(lambda: _check(reference, config))
     except ConfigError as error:
-        print(f"gateways: error: {error}", file=sys.stderr)
+        print(explain(f"gateways: error: {error}"), file=sys.stderr)
         return EXIT_USAGE
     except NotReady as failure:
-        print(failure, file=sys.stderr)
+        print(explain(str(failure)), file=sys.stderr)
         return failure.status
     return 0
 
@@ -167,10 +176,13 @@ def _check(reference: str, config: Config) -> None:
 class Launcher:
     """One start. What it has opened is closed again, however it goes."""
 
-    def __init__(self, reference: str, config: Config, starter: Starter | None) -> None:
+    def __init__(
+        self, reference: str, config: Config, starter: Starter | None, explain: Explain
+    ) -> None:
         self._reference = reference
         self._config = config
         self._starter = starter
+        self._explain = explain
         self._directory = os.getcwd()
         self._pidfile: PidFile | None = None
         self._listeners: list[Listener] = []
@@ -179,7 +191,12 @@ class Launcher:
         self._notifier = Notifier(os.environ)
         self.asked: list[int] = []  # signals that came while the application was loaded
 
-    def run(self, before: dict[str, Any] | None, reconfigure: Reconfigure | None) -> int:
+    def run(
+        self,
+        before: dict[str, Any] | None,
+        reconfigure: Reconfigure | None,
+        config_files: Sequence[str],
+    ) -> int:
         """From the options to the exit status."""
         config = self._config
         set_up_logging(config)
@@ -198,7 +215,7 @@ class Launcher:
         bounds = parse_workers(config.workers, available_cpus())
         if bounds.most == 0 or self._is_managed(bounds):
             return self._serve_here(privileges, before if was_alone else None)
-        return self._supervise(None if was_alone else before, reconfigure)
+        return self._supervise(None if was_alone else before, reconfigure, config_files)
 
     def _take_pidfile(self, before: dict[str, Any] | None) -> None:
         path = self._config.pidfile
@@ -244,7 +261,12 @@ class Launcher:
 
     # -- with a supervisor ---------------------------------------------------------------------
 
-    def _supervise(self, before: dict[str, Any] | None, reconfigure: Reconfigure | None) -> int:
+    def _supervise(
+        self,
+        before: dict[str, Any] | None,
+        reconfigure: Reconfigure | None,
+        config_files: Sequence[str],
+    ) -> int:
         pidfile = self._pidfile
         control = None
         leftovers = []
@@ -262,6 +284,7 @@ class Launcher:
                 control=control,
                 leftovers=leftovers,
                 reconfigure=reconfigure,
+                config_files=config_files,
                 stops_on_usr1=self._stops_on_usr1(),
                 started=self._started,
                 failed=self.fail,
@@ -341,6 +364,7 @@ class Launcher:
 
     def fail(self, status: int, text: str) -> None:
         """Say why there is nothing that serves."""
+        text = self._explain(text)
         if self._starter is not None:
             self._starter.failed(text, status)
         else:
