@@ -272,7 +272,7 @@ class Launcher:
         leftovers = []
         if pidfile is not None:
             control = self._control = Control(control_path(self._config.pidfile))
-            leftovers = [control.remove_file]
+            leftovers = [control.remove_file, pidfile.remove_leftover]
         return Supervisor(
             Plan(
                 reference=self._reference,

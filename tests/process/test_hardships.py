@@ -222,7 +222,6 @@ def test_a_worker_without_a_supervisor_does_not_hang_in_its_farewell(
         wait_until(lambda: not is_alive(worker), "its end")
         server.server.process.wait()
         server.server.process.returncode = 0  # `running` is to be content
-        (tmp_path / "pid").unlink()  # it is locked by nobody, and stays
 
 
 def test_a_second_signal_is_what_the_log_says(tmp_path: Path) -> None:

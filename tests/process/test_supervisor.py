@@ -152,7 +152,7 @@ def test_workers_leave_a_killed_supervisor_and_the_next_start_takes_the_socket(
             assert request.answer().status == 200
         wait_until(lambda: not processes(server.pid), f"all have left: {processes(server.pid)}")
         names = {path.name for path in tmp_path.iterdir()}
-        assert not names & {"app.sock", "pid.control"}
+        assert not names & {"app.sock", "pid", "pid.control"}
         with running(tmp_path, "-w", "2", *options, bind=bind) as successor:
             assert successor.get().status == 200
     finally:
