@@ -7,7 +7,6 @@ when it has had its time: then it asks to be replaced first.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import random
@@ -19,8 +18,8 @@ from gateways.core.server import Server
 from gateways.process import channel as words
 from gateways.process.afterfork import ForkGuard
 from gateways.process.channel import Channel, Message
-from gateways.process.forking import die_with_parent, end_within, unblock_signals
-from gateways.process.hooks import Process, run_hook
+from gateways.process.forking import die_with_parent, unblock_signals
+from gateways.process.hooks import Process, run_hook, say_farewell
 from gateways.process.loading import load
 from gateways.process.logs import (
     make_access_log,
@@ -62,7 +61,6 @@ def run_worker(
 
 
 _FAREWELL_SECONDS = 0.5
-_MARGIN_SECONDS = 2.0  # beyond the graceful timeout, for on_exit and atexit
 
 
 class Child:
@@ -97,10 +95,7 @@ class Child:
             self._serve(server)
         elif self._channel.closed and self._is_orphan():
             self._clean_up()
-        # Nobody else would end it where the supervisor is gone.
-        end_within(self._spec.config.graceful_timeout_seconds + _MARGIN_SECONDS)
-        run_hook(self._spec.config.hooks, "on_exit", self._process)
-        atexit._run_exitfuncs()  # the process is left by os._exit, as a fork has to be
+        say_farewell(self._process)  # the process is left by os._exit, as a fork has to be
         return EXIT_SERVED
 
     def _prepare(self, application: Application | None) -> Server:

@@ -6,7 +6,6 @@ the sockets, which are bound before privileges are given up; the application.
 
 from __future__ import annotations
 
-import atexit
 import functools
 import logging
 import os
@@ -27,9 +26,15 @@ from gateways.process.control import Control, control_path
 from gateways.process.cpus import available_cpus
 from gateways.process.daemon import Starter, daemonize, detach
 from gateways.process.environment import check_environment
-from gateways.process.forking import end_within, unblock_signals
+from gateways.process.forking import unblock_signals
 from gateways.process.handover import take_over
-from gateways.process.hooks import Process, check_hooks, run_hook, run_supervisor_hook
+from gateways.process.hooks import (
+    Process,
+    check_hooks,
+    run_hook,
+    run_supervisor_hook,
+    say_farewell,
+)
 from gateways.process.loading import check_paths, load
 from gateways.process.logs import capture_output, make_access_log, set_log_owner, set_up_logging
 from gateways.process.member import Plan
@@ -59,7 +64,6 @@ Explain = Callable[[str], str]
 
 _PATIENCE_SECONDS = 1.0  # with workers of a supervisor that was killed a moment ago
 _PAUSE_SECONDS = 0.02
-_FAREWELL_SECONDS = 2.0  # beyond the graceful timeout, for on_exit and atexit
 _SIGNALS = (*STOP_SIGNALS, *RESTART_SIGNALS, signal.SIGUSR1)
 
 
@@ -319,13 +323,11 @@ class Launcher:
             ready=self._serves,
         )
         restart = single.run(self.asked)
-        renews = restart and not is_final
-        if renews:  # nobody serves meanwhile
-            end_within(config.graceful_timeout_seconds + _FAREWELL_SECONDS)
-        run_hook(config.hooks, "on_exit", process)
-        if renews:
-            atexit._run_exitfuncs()  # an exec is no exit
+        if restart and not is_final:
+            say_farewell(process)
             renewal.run()
+        else:
+            run_hook(config.hooks, "on_exit", process)
         if restart:
             logger.info("leaving, to be started again by whoever started this process")
         return 0

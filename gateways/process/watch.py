@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from gateways.core.descriptors import open_descriptors
 from gateways.errors import ConfigError
+from gateways.process.filestate import State, look_at
 from gateways.process.forking import fork_member, unblock_signals
 
 logger = logging.getLogger("gateways.server")
@@ -35,28 +36,18 @@ _IGNORED_SIGNALS = (  # those of the terminal's process group are for the superv
     *(signal.SIGUSR1, signal.SIGUSR2),
 )
 
-_State = tuple[int, int, int]
-
-
-def _look_at(path: str) -> _State | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
 
 class Touch:
     """Files that may be touched, or appear; one that vanishes is no change."""
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self._known = {path: _look_at(path) for path in paths}
+        self._known = {path: look_at(path) for path in paths}
 
     def changed(self) -> list[str]:
         """Those that are not what they were at the last call."""
         changed = []
         for path, known in self._known.items():
-            state = _look_at(path)
+            state = look_at(path)
             if state is not None and state != known:
                 changed.append(path)
             self._known[path] = state
@@ -209,7 +200,7 @@ class _Filter:
 
     def __init__(self, roots: Sequence[str]) -> None:
         self._roots = roots
-        self._told: dict[str, _State | None] = {}
+        self._told: dict[str, State | None] = {}
 
     def news(self, paths: Iterable[str]) -> list[str]:
         """Python files among ``paths``, or in new directories among them, that are news."""
@@ -233,7 +224,7 @@ class _Filter:
         return not IGNORED_DIRECTORIES.isdisjoint(path[len(root) :].split(os.sep))
 
     def _is_news(self, path: str) -> bool:
-        state = _look_at(path)
+        state = look_at(path)
         if path in self._told and self._told[path] == state:
             return False
         self._told[path] = state
