@@ -104,7 +104,9 @@ class Config:
         metavar="PATH",
     )
     reload: bool = _option(
-        False, "Reload when a Python file of the application changes. Needs gateways[reload]."
+        False,
+        "Reload when a Python file of the application, the configuration file or an --env-file "
+        "changes. Needs gateways[reload].",
     )
     reload_on_touch: tuple[str, ...] = _option(
         (), "Reload when this file is touched; may be given several times.", metavar="FILE"

@@ -7,6 +7,6 @@
 cd @DIRECTORY@ || exit 1
 # spawn-fcgi wants whole paths.
 # A child that leaves within --timeout milliseconds counts as failed, and after the third one (--retry)
-# multiwatch ends all. With --max-requests a busy process may well leave within its default, 10 s.
+# multiwatch ends all. One that dies of its requests, time and again, may do so within the default, 10 s.
 exec spawn-fcgi -n -s @SOCKET@ -M 0666 -- "$(command -v multiwatch)" --forks=2 --timeout=500 -- \
     @GATEWAYS@ fcgi @APPLICATION@

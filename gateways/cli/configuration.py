@@ -22,6 +22,8 @@ from gateways.errors import ConfigError
 
 _PROTOCOL_NAMES = {"fcgi": "FastCGI", "uwsgi": "uwsgi", "scgi": "SCGI", "http": "HTTP"}
 _LOCATION = "gateways.location"
+_ABOUT_OPTION = re.compile(r"(gateways: error: )?(--[a-z-]+)")
+_ENVIRONMENT = "environment "  # as ``origin`` says it
 # Not for operators: what is read when the package is built, and what one program that serves hands
 # to the one that replaces it.
 _OTHERS = ("GATEWAYS_PURE", "GATEWAYS_REQUIRE_COMPILED", "GATEWAYS_HANDOVER")
@@ -126,6 +128,29 @@ def make_reconfigure(context: click.Context) -> Callable[[], tuple[str, Config]]
         return setup.reference, setup.config
 
     return reconfigure
+
+
+def config_files(context: click.Context) -> list[str]:
+    """The file that is read at a reload, whether it is there by now or not."""
+    return [context.meta[_LOCATION].path]
+
+
+def name_source(text: str, origins: Mapping[str, str]) -> str:
+    """An error about an option, by the name under which its value was given: in a file, say.
+
+    For what only a start finds out, which knows values and not where they come from.
+    """
+    match = _ABOUT_OPTION.match(text)
+    name = next((name for name in FIELDS if match and flag(name) == match[2]), None)
+    if match is None or name is None:
+        return text
+    where = origins.get(name, "default")
+    if where in ("default", "command line"):
+        return text
+    rest = text[match.end() :]
+    if where.startswith(_ENVIRONMENT):
+        return f"{match[1] or ''}{where.removeprefix(_ENVIRONMENT)}{rest}"
+    return f"{match[1] or ''}{where}: {flag(name).removeprefix('--')}{rest}"
 
 
 def unknown_variables(environ: Mapping[str, str]) -> list[str]:

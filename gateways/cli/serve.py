@@ -7,6 +7,7 @@ The modules that do the work are imported when they are needed, so that ``--help
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from typing import TYPE_CHECKING, Any
@@ -16,14 +17,16 @@ import click
 from gateways.cli.commands import ServingCommand
 from gateways.cli.configuration import (
     CONFIGURATION_OPTIONS,
+    Setup,
+    config_files,
     make_reconfigure,
+    name_source,
     show,
     understand,
     unknown_variables,
 )
 from gateways.cli.options import config_options
 from gateways.cli.sources import SourceError, variable
-from gateways.config import Config
 from gateways.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -84,13 +87,19 @@ def _command(name: str, what: str, protocol: str | None) -> click.Command:
             if not setup.reference:
                 raise click.UsageError(_WHICH.format(name=name), context)
             if values["check_config"]:
-                context.exit(check(setup.reference, setup.config))
+                context.exit(check(setup))
         except ConfigError as error:
             raise SourceError(str(error)) from error
         from gateways.process.launch import launch
 
-        again = make_reconfigure(context)
-        context.exit(launch(setup.reference, setup.config, reconfigure=again))
+        status = launch(
+            setup.reference,
+            setup.config,
+            reconfigure=make_reconfigure(context),
+            config_files=config_files(context),
+            explain=functools.partial(name_source, origins=setup.origins),
+        )
+        context.exit(status)
 
     short = what.partition(",")[0] + "."
     made = click.command(
@@ -113,14 +122,18 @@ COMMANDS = [
 ]
 
 
-def check(reference: str, config: Config) -> int:
+def check(setup: Setup) -> int:
     """Do all of a start that binds nothing; returns the exit status that it would have."""
     from gateways.cli.checking import check_addresses, check_files
     from gateways.process.launch import check as check_start
 
-    check_addresses(config)
-    check_files(config)
-    status = check_start(reference, config)
+    explain = functools.partial(name_source, origins=setup.origins)
+    try:
+        check_addresses(setup.config)
+        check_files(setup.config)
+    except ConfigError as error:
+        raise ConfigError(explain(str(error))) from error
+    status = check_start(setup.reference or "", setup.config, explain)
     if status == 0:
         click.echo("ok")
     return status

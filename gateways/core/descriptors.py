@@ -163,3 +163,23 @@ def duplicate_of_null() -> int:
         return duplicate(null)
     finally:
         os.close(null)
+
+
+def open_descriptors() -> list[int]:
+    """Those of this process, as far as that can be found out: some may be closed by now."""
+    try:
+        return [int(name) for name in os.listdir("/proc/self/fd")]
+    except OSError:  # no /proc in sight, or not Linux
+        return list(range(os.sysconf("SC_OPEN_MAX")))
+
+
+def inheritable_descriptors() -> list[int]:
+    """Those above the standard ones that a program run by this process finds open."""
+    found = []
+    for fd in open_descriptors():
+        try:
+            if fd > 2 and os.get_inheritable(fd):
+                found.append(fd)
+        except OSError:
+            pass  # it was that of the listing
+    return found

@@ -80,7 +80,7 @@ class Keeping:
 class Adopter:
     """Serves kept connections of other processes: an ``Acceptor`` without a listening socket."""
 
-    def __init__(self, keeping: Keeping, acceptors: Sequence[Acceptor]) -> None:
+    def __init__(self, keeping: Keeping | None, acceptors: Sequence[Acceptor]) -> None:
         self._keeping = keeping
         # Of the same address, or of all addresses on the same port; asked for while they are open.
         self._acceptors: dict[tuple[int, object], Acceptor] = {}
@@ -92,11 +92,11 @@ class Adopter:
 
     def fileno(self) -> int:
         """Readable when there is one."""
-        return self._keeping.taking.fileno()
+        return -1 if self._keeping is None else self._keeping.taking.fileno()
 
     def accept(self) -> tuple[Connection | None, list[Request]]:
         """Take one in (see ``Acceptor.accept``)."""
-        fd = self._keeping.take()
+        fd = -1 if self._keeping is None else self._keeping.take()
         return (None, []) if fd < 0 else self.adopt(fd)
 
     def adopt(self, fd: int) -> tuple[Connection | None, list[Request]]:
@@ -117,7 +117,8 @@ class Adopter:
 
     def close(self) -> None:
         """Take no more."""
-        self._keeping.taking.close()
+        if self._keeping is not None:
+            self._keeping.taking.close()
 
 
 def _port(name: object) -> object:

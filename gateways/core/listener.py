@@ -104,6 +104,12 @@ class Listener:
         """The process that bound it is dead: to remove the file falls to this one."""
         self._pid = os.getpid()
 
+    def hold(self) -> Listener:
+        """Another one on the same socket; to close this one does not end the address any more."""
+        held = Listener(self.socket.dup(), self.address, self._file, self._identity)
+        held.protocol, self._file = self.protocol, None
+        return held
+
     def hand_over(self) -> dict[str, Any]:
         """What ``take_over`` makes it anew from, in the program that replaces this one."""
         self.socket.set_inheritable(True)

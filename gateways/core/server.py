@@ -85,8 +85,9 @@ class Server(Host):
         ]
         self._listeners = ", ".join(map(str, listeners))
         self._acceptors: list[Acceptor | Adopter] = [*acceptors]
+        self._adopter = Adopter(keeping, acceptors)
         if keeping is not None:
-            self._acceptors.append(Adopter(keeping, acceptors))
+            self._acceptors.append(self._adopter)
         self._workers: list[Worker] = []
         self._watch = RequestWatch[Worker](config, self._give_up)
         self._pauses = Seldom(logger)
@@ -100,8 +101,8 @@ class Server(Host):
 
     # -- start and stop ------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Start the workers and accept connections."""
+    def start(self, log_level: int = logging.INFO) -> None:
+        """Start the workers and accept connections; ``log_level`` is for the line that says so."""
         for number in range(1, self.config.threads + 1):
             worker = Worker(self, number)
             try:
@@ -121,7 +122,7 @@ class Server(Host):
                 self.handlers[acceptor.fileno()] = acceptor
                 self.poller.watch(acceptor.fileno())
         logger.log(
-            logging.INFO if self.recorder is None else logging.DEBUG,  # else its supervisor says it
+            log_level,
             "serving on %s with %d threads",
             self._listeners,
             len(self._workers),
@@ -189,6 +190,12 @@ class Server(Host):
         for acceptor in self._acceptors:
             acceptor.close()
         self._drain(self.clock.now)
+
+    def take_over(self, fd: int) -> None:
+        """Serve a connection that another process of this program has handed on."""
+        connection, requests = self._adopter.adopt(fd)
+        if connection is not None:
+            self.enqueue(connection, requests)
 
     def _drain(self, now: float) -> None:
         """Hand on or close kept connections; what is not idle now may be the next time."""

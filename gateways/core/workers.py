@@ -123,8 +123,11 @@ class Worker:
             accepted: Connection | None = handler
             requests = handler.on_event(event[1])
         else:
+            # A stop sees the one, or this thread sees the other.
             self.accepting = True
             try:
+                if server.draining:
+                    return
                 accepted, requests = handler.accept()
             finally:
                 self.accepting = False

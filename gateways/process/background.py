@@ -19,6 +19,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
 from gateways.core.relay import LENGTH_VARIABLE
+from gateways.process.filestate import State, look_at
 from gateways.protocols.base import Request
 
 if TYPE_CHECKING:
@@ -210,7 +211,7 @@ class Signature:
     """The files that a process has loaded, and what they were like then."""
 
     def __init__(self, script: str) -> None:
-        self._files: dict[str, tuple[int, int, int] | None] = {script: _look_at(script)}
+        self._files: dict[str, State | None] = {script: look_at(script)}
         self._modules = 0
         # What comes with the interpreter changes with the interpreter.
         self._own = os.path.dirname(os.__file__) + os.sep
@@ -224,22 +225,14 @@ class Signature:
         for module in modules:
             path = getattr(module, "__file__", None)
             if isinstance(path, str) and path not in self._files and self._counts(path):
-                self._files[path] = _look_at(path)
+                self._files[path] = look_at(path)
 
     def _counts(self, path: str) -> bool:
         return not path.startswith(self._own) or "-packages" in path
 
     def has_changed(self) -> bool:
         """Whether one of the files is not what it was."""
-        return any(_look_at(path) != known for path, known in list(self._files.items()))
-
-
-def _look_at(path: str) -> tuple[int, int, int] | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
+        return any(look_at(path) != known for path, known in list(self._files.items()))
 
 
 class Background:

@@ -7,7 +7,6 @@ when it has had its time: then it asks to be replaced first.
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import random
@@ -19,8 +18,8 @@ from gateways.core.server import Server
 from gateways.process import channel as words
 from gateways.process.afterfork import ForkGuard
 from gateways.process.channel import Channel, Message
-from gateways.process.forking import die_with_parent, end_within, unblock_signals
-from gateways.process.hooks import Process, run_hook
+from gateways.process.forking import die_with_parent, unblock_signals
+from gateways.process.hooks import Process, run_hook, say_farewell
 from gateways.process.loading import load
 from gateways.process.logs import (
     make_access_log,
@@ -62,7 +61,6 @@ def run_worker(
 
 
 _FAREWELL_SECONDS = 0.5
-_MARGIN_SECONDS = 2.0  # beyond the graceful timeout, for on_exit and atexit
 
 
 class Child:
@@ -76,6 +74,7 @@ class Child:
         self._signals = SignalQueue(_SIGNALS)
         self._leaving = ""  # the word that it was told, or what has the same meaning
         self._asked = False  # to be replaced
+        self._told = ""  # the signal that says to ask for that, which counts once it serves
         self._early: list[Message] = []  # what came along with the word that was waited for
         self._server: Server | None = None
         self._guard = ForkGuard(self._signals, spec.listeners, self._close_lines)
@@ -96,10 +95,7 @@ class Child:
             self._serve(server)
         elif self._channel.closed and self._is_orphan():
             self._clean_up()
-        # Nobody else would end it where the supervisor is gone.
-        end_within(self._spec.config.graceful_timeout_seconds + _MARGIN_SECONDS)
-        run_hook(self._spec.config.hooks, "on_exit", self._process)
-        atexit._run_exitfuncs()  # the process is left by os._exit, as a fork has to be
+        say_farewell(self._process)  # the process is left by os._exit, as a fork has to be
         return EXIT_SERVED
 
     def _prepare(self, application: Application | None) -> Server:
@@ -158,7 +154,7 @@ class Child:
         retirement = Retirement(self._spec.config, random.Random())  # noqa: S311  # a jitter
         report = Report(self._spec, self._row, server)
         try:
-            server.start()
+            server.start(logging.DEBUG)  # the supervisor says it
             for message in self._early:
                 self._take(message)
             while not (server.stopped() or self._leaving == words.QUIT):
@@ -196,24 +192,20 @@ class Child:
         server = self._server
         if self._asked or server is None or server.draining:
             return None
-        reason = server.replacement_wanted or retirement.reason(server.served, now)
+        reason = self._told or server.replacement_wanted or retirement.reason(server.served, now)
         if reason:
-            self._ask_for_replacement(reason)
+            self._asked = True
+            self._channel.send(words.REPLACE, reason)
             return None
         then = retirement.next_look(now)
         return None if then is None else max(0.0, then - now)
-
-    def _ask_for_replacement(self, reason: str) -> None:
-        self._asked = True
-        self._channel.send(words.REPLACE, reason)
 
     def _take_signals(self) -> None:
         for number in self._signals.take():
             if number == signal.SIGTERM:
                 if self._asked:
                     self._take(Message(words.RETIRE))
-                else:
-                    self._ask_for_replacement("SIGTERM")
+                self._told = "SIGTERM"
             elif number == signal.SIGQUIT:
                 self._take(Message(words.QUIT))
             elif number == signal.SIGUSR1:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
 from gateways.config import Config
 from gateways.process.watch import CodeWatcher, Touch
@@ -11,15 +12,18 @@ _LOOK_SECONDS = 1.0
 
 
 class FileWatch:
-    """``directory`` is where the supervisor was started; relative names count from there."""
+    """``directory`` is where the supervisor was started; relative names count from there.
 
-    def __init__(self, config: Config, directory: str) -> None:
+    ``others`` are files beside the code that a reload reads.
+    """
+
+    def __init__(self, config: Config, directory: str, others: Sequence[str] = ()) -> None:
         self._directory = directory
         home = os.path.join(directory, config.chdir)
         self._touch = Touch([os.path.join(directory, path) for path in config.reload_on_touch])
         self._touches = bool(config.reload_on_touch)
         self._directories = [home, *(os.path.join(home, path) for path in config.pythonpath)]
-        self._files = [os.path.join(directory, path) for path in config.env_files]
+        self._files = [os.path.join(directory, path) for path in (*config.env_files, *others)]
         self._wanted = config.reload
         self._watcher: CodeWatcher | None = None
         self._next_look = 0.0

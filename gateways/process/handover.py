@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from gateways.process.channel import Channel
@@ -51,13 +52,16 @@ def check_program() -> int:
 def hand_over(fleet: Fleet, plan: Plan, generation: int) -> None:
     """Become the new program; returns only where that fails, after saying so."""
     workers = [worker for worker in fleet.workers(State.SERVING, State.LEAVING) if worker.pid]
-    channels = [worker.channel.socket for worker in workers]
     pidfile = plan.pidfile
     control = None if plan.control is None else plan.control.hand_over()
-    sockets = [*channels, *(listener.socket for listener in plan.listeners)]
+    inherited = [listener.socket.fileno() for listener in plan.listeners]
+    inherited += [worker.channel.fileno() for worker in workers]
+    inherited += plan.keeping.descriptors()
+    if control is not None:
+        inherited.append(control["descriptor"])
+    if pidfile is not None:
+        inherited.append(pidfile.fileno())
     state = {
-        "version": _VERSION,
-        "pid": os.getpid(),
         "generation": generation,
         "listeners": [listener.hand_over() for listener in plan.listeners],
         "control": control,
@@ -66,11 +70,18 @@ def hand_over(fleet: Fleet, plan: Plan, generation: int) -> None:
         "pidfile": None if pidfile is None else pidfile.fileno(),
     }
     logger.info("replacing the program by %s", " ".join(_command()))
-    descriptors = [*(sock.fileno() for sock in sockets), *plan.keeping.descriptors()]
-    if control is not None:
-        descriptors.append(control["descriptor"])
-    if pidfile is not None:
-        descriptors.append(pidfile.fileno())
+    leap(state, inherited, plan.directory, dict(os.environ))
+
+
+def leap(
+    state: dict[str, Any], descriptors: Sequence[int], directory: str, environ: dict[str, str]
+) -> None:
+    """Become what the command line names, in ``directory``, with these ``descriptors``.
+
+    It finds ``state`` by ``take_over``, and all signals blocked. Returns only where that fails,
+    after saying so.
+    """
+    state = {**state, "version": _VERSION, "pid": os.getpid()}
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         with tempfile.TemporaryFile() as file:
@@ -78,8 +89,8 @@ def hand_over(fleet: Fleet, plan: Plan, generation: int) -> None:
             file.flush()
             for descriptor in (file.fileno(), *descriptors):
                 os.set_inheritable(descriptor, True)
-            os.chdir(plan.directory)
-            environ = {**os.environ, VARIABLE: str(file.fileno())}
+            os.chdir(directory)
+            environ = {**environ, VARIABLE: str(file.fileno())}
             os.execve(sys.executable, _command(), environ)  # noqa: S606  # the same
     except OSError as error:
         logger.error("the program cannot be replaced: %s", error)

@@ -6,6 +6,7 @@ which never imports code of the application: they run in a process forked for th
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import logging
 import os
@@ -18,11 +19,12 @@ from dataclasses import dataclass
 from gateways.config import Config
 from gateways.core.stacklog import log_text
 from gateways.errors import ConfigError
-from gateways.process.forking import die_with_parent, fork_member, unblock_signals
+from gateways.process.forking import die_with_parent, end_within, fork_member, unblock_signals
 from gateways.wsgi.loading import explain_failure
 
 logger = logging.getLogger("gateways.process")
 
+_FAREWELL_SECONDS = 2.0  # beyond the graceful timeout
 _DONE = b"="
 _FAILED = b"!"
 _GLANCE_SECONDS = 0.1  # how often somebody who waits for a hook looks up
@@ -56,6 +58,16 @@ def run_hook(hooks: Mapping[str, str], name: str, process: Process) -> None:
         if name != "on_exit":
             raise
         log_text(logger, logging.ERROR, str(error))
+
+
+def say_farewell(process: Process) -> None:
+    """Run on_exit and what is registered with atexit: the process ends by other ways than an exit.
+
+    Nobody else may be there to end it where that hangs, so the kernel does in time.
+    """
+    end_within(process.config.graceful_timeout_seconds + _FAREWELL_SECONDS)
+    run_hook(process.config.hooks, "on_exit", process)
+    atexit._run_exitfuncs()
 
 
 def run_supervisor_hook(

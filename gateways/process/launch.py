@@ -14,7 +14,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any
 
@@ -27,8 +27,15 @@ from gateways.process.control import Control, control_path
 from gateways.process.cpus import available_cpus
 from gateways.process.daemon import Starter, daemonize, detach
 from gateways.process.environment import check_environment
+from gateways.process.forking import unblock_signals
 from gateways.process.handover import take_over
-from gateways.process.hooks import Process, check_hooks, run_hook, run_supervisor_hook
+from gateways.process.hooks import (
+    Process,
+    check_hooks,
+    run_hook,
+    run_supervisor_hook,
+    say_farewell,
+)
 from gateways.process.loading import check_paths, load
 from gateways.process.logs import capture_output, make_access_log, set_log_owner, set_up_logging
 from gateways.process.member import Plan
@@ -36,6 +43,7 @@ from gateways.process.notify import Notifier
 from gateways.process.pidfile import PidFile
 from gateways.process.privileges import Privileges
 from gateways.process.probe import find_failure
+from gateways.process.renewal import Renewal
 from gateways.process.retirement import Retirement
 from gateways.process.settling import (
     EXIT_LOAD,
@@ -53,25 +61,34 @@ from gateways.wsgi.environ import EnvironBuilder
 logger = logging.getLogger("gateways.supervisor")
 
 Reconfigure = Callable[[], tuple[str, Config]]
+Explain = Callable[[str], str]
 
 _PATIENCE_SECONDS = 1.0  # with workers of a supervisor that was killed a moment ago
 _PAUSE_SECONDS = 0.02
 _SIGNALS = (*STOP_SIGNALS, *RESTART_SIGNALS, signal.SIGUSR1)
 
 
-def launch(reference: str, config: Config, *, reconfigure: Reconfigure | None = None) -> int:
+def launch(
+    reference: str,
+    config: Config,
+    *,
+    reconfigure: Reconfigure | None = None,
+    config_files: Sequence[str] = (),
+    explain: Explain = str,
+) -> int:
     """Serve until told to stop; returns the exit status, after saying why if it is not 0.
 
-    ``reconfigure`` reads the options anew, for a reload.
+    ``reconfigure`` reads the options anew, for a reload, from ``config_files`` too. ``explain``
+    gets what is wrong with a start, to say in which source of the options.
     """
     # Before anything else is opened: a socket that became descriptor 2 would get our messages.
     reopen_standard_descriptors()
     before = take_over()
     starter = daemonize() if config.daemon and before is None else None
-    launcher = Launcher(reference, config, starter)
-    handlers = _take_signals()
+    launcher = Launcher(reference, config, starter, explain)
+    handlers = _take_signals(launcher.asked)
     try:
-        return launcher.run(before, reconfigure)
+        return launcher.run(before, reconfigure, config_files)
     except _Stopped as stopped:
         logger.info("%s: leaving at once", stopped)
         return EXIT_SERVED
@@ -86,6 +103,10 @@ def launch(reference: str, config: Config, *, reconfigure: Reconfigure | None = 
             signal.signal(number, handler)
 
 
+def _is_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
+
+
 class _Stopped(BaseException):
     """A signal asks to stop what is just starting, or ending; the text is its name."""
 
@@ -98,29 +119,34 @@ def _pass_over(number: int, frame: FrameType | None) -> None:
     """Unlike SIG_IGN, a handler is not inherited by the programs that the application runs."""
 
 
-def _take_signals() -> dict[int, Any]:
+def _take_signals(asked: list[int]) -> dict[int, Any]:
     """Until a loop takes the signals over: none may end the process with its files left behind.
 
-    Returns the handlers of before.
+    Those that ask for a restart are put into ``asked``. Returns the handlers of before.
     """
-    if threading.current_thread() is not threading.main_thread():
+
+    def remember(number: int, frame: FrameType | None) -> None:
+        asked.append(number)
+
+    if not _is_main_thread():
         return {}
     before: dict[int, Any] = {number: signal.getsignal(number) for number in _SIGNALS}
     for number in _SIGNALS:
-        signal.signal(number, _stop if number in STOP_SIGNALS else _pass_over)
+        other = remember if number in RESTART_SIGNALS else _pass_over
+        signal.signal(number, _stop if number in STOP_SIGNALS else other)
     return before
 
 
-def check(reference: str, config: Config) -> int:
+def check(reference: str, config: Config, explain: Explain = str) -> int:
     """Find what would keep ``launch`` from serving, without listening; returns the exit status."""
     try:
         set_up_logging(config)
         make_ready(lambda: _check(reference, config))
     except ConfigError as error:
-        print(f"gateways: error: {error}", file=sys.stderr)
+        print(explain(f"gateways: error: {error}"), file=sys.stderr)
         return EXIT_USAGE
     except NotReady as failure:
-        print(failure, file=sys.stderr)
+        print(explain(str(failure)), file=sys.stderr)
         return failure.status
     return 0
 
@@ -155,17 +181,27 @@ def _check(reference: str, config: Config) -> None:
 class Launcher:
     """One start. What it has opened is closed again, however it goes."""
 
-    def __init__(self, reference: str, config: Config, starter: Starter | None) -> None:
+    def __init__(
+        self, reference: str, config: Config, starter: Starter | None, explain: Explain
+    ) -> None:
         self._reference = reference
         self._config = config
         self._starter = starter
+        self._explain = explain
         self._directory = os.getcwd()
         self._pidfile: PidFile | None = None
         self._listeners: list[Listener] = []
         self._control: Control | None = None
+        self._renewal: Renewal | None = None
         self._notifier = Notifier(os.environ)
+        self.asked: list[int] = []  # signals that came while the application was loaded
 
-    def run(self, before: dict[str, Any] | None, reconfigure: Reconfigure | None) -> int:
+    def run(
+        self,
+        before: dict[str, Any] | None,
+        reconfigure: Reconfigure | None,
+        config_files: Sequence[str],
+    ) -> int:
         """From the options to the exit status."""
         config = self._config
         set_up_logging(config)
@@ -175,14 +211,16 @@ class Launcher:
             set_log_owner(privileges.uid)
         self._take_pidfile(before)
         self._listen(before)
-        privileges.warn_if_root()
+        was_alone = before is not None and "alone" in before
+        if not was_alone:  # it has been said
+            privileges.warn_if_root()
         if before is None:
             prepare = functools.partial(settle, config, privileges)
             run_supervisor_hook(config, "on_start", 1, prepare)
         bounds = parse_workers(config.workers, available_cpus())
         if bounds.most == 0 or self._is_managed(bounds):
-            return self._serve_here(privileges)
-        return self._supervise(before, reconfigure)
+            return self._serve_here(privileges, before if was_alone else None)
+        return self._supervise(None if was_alone else before, reconfigure, config_files)
 
     def _take_pidfile(self, before: dict[str, Any] | None) -> None:
         path = self._config.pidfile
@@ -228,7 +266,12 @@ class Launcher:
 
     # -- with a supervisor ---------------------------------------------------------------------
 
-    def _supervise(self, before: dict[str, Any] | None, reconfigure: Reconfigure | None) -> int:
+    def _supervise(
+        self,
+        before: dict[str, Any] | None,
+        reconfigure: Reconfigure | None,
+        config_files: Sequence[str],
+    ) -> int:
         pidfile = self._pidfile
         keeping = Keeping.new() if before is None else Keeping.adopt(before["keeping"])
         control = None
@@ -237,7 +280,7 @@ class Launcher:
             control = self._control = Control(
                 control_path(self._config.pidfile), None if before is None else before["control"]
             )
-            leftovers = [control.remove_file]
+            leftovers = [control.remove_file, pidfile.remove_leftover]
         return Supervisor(
             Plan(
                 reference=self._reference,
@@ -250,6 +293,7 @@ class Launcher:
                 control=control,
                 leftovers=leftovers,
                 reconfigure=reconfigure,
+                config_files=config_files,
                 stops_on_usr1=self._stops_on_usr1(),
                 started=self._started,
                 failed=self.fail,
@@ -259,26 +303,38 @@ class Launcher:
 
     # -- without -------------------------------------------------------------------------------
 
-    def _serve_here(self, privileges: Privileges) -> int:
+    def _serve_here(self, privileges: Privileges, before: dict[str, Any] | None) -> int:
         config = self._config
-        process = Process(1, 1, os.getpid(), config)
+        renewal = self._renewal = Renewal(self._listeners, self._pidfile, before)
+        process = Process(1, renewal.generation, os.getpid(), config)
+        user = os.geteuid()
+        if self._stops_on_usr1() and _is_main_thread():
+            signal.signal(signal.SIGUSR1, _stop)  # who sends it once does not send it again
+        unblock_signals()  # the image before this one has blocked them
         try:
             server = make_ready(lambda: self._make_server(privileges, process))
         except NotReady as failure:
             self.fail(failure.status, str(failure))
             return failure.status
         retirement = Retirement(config, random.Random())  # noqa: S311  # a jitter
+        # Who has given root up cannot start the command again as root, which may need it.
+        is_final = privileges.chroot or os.geteuid() != user or not _is_main_thread()
         single = SingleProcess(
             server,
             stops_on_usr1=self._stops_on_usr1(),
             retirement=retirement,
+            renewal=None if is_final else renewal,
             notifier=self._notifier,
             ready=self._serves,
         )
-        restart = single.run()
+        restart = single.run(self.asked)
+        if restart and not is_final:
+            say_farewell(process)
+            renewal.run()
+        else:
+            run_hook(config.hooks, "on_exit", process)
         if restart:
             logger.info("leaving, to be started again by whoever started this process")
-        run_hook(config.hooks, "on_exit", process)
         return 0
 
     def _make_server(self, privileges: Privileges, process: Process) -> Server:
@@ -302,7 +358,9 @@ class Launcher:
 
     def _serves(self) -> None:
         listening = ", ".join(str(listener) for listener in self._listeners)
-        logger.info("serving %s on %s in this process", self._reference, listening)
+        threads = self._config.threads
+        text = "serving %s on %s with %d threads in this process"
+        logger.info(text, self._reference, listening, threads)
         self._started()
 
     def _started(self) -> None:
@@ -313,6 +371,7 @@ class Launcher:
 
     def fail(self, status: int, text: str) -> None:
         """Say why there is nothing that serves."""
+        text = self._explain(text)
         if self._starter is not None:
             self._starter.failed(text, status)
         else:
@@ -322,6 +381,8 @@ class Launcher:
         """Close what was opened."""
         for listener in self._listeners:
             listener.close()
+        if self._renewal is not None:
+            self._renewal.let_go()
         if self._control is not None:
             self._control.close()
         if self._pidfile is not None:

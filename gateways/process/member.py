@@ -153,6 +153,7 @@ class Plan:
     control: Control | None = None
     leftovers: Sequence[Callable[[], None]] = ()
     reconfigure: Callable[[], tuple[str, Config]] | None = None
+    config_files: Sequence[str] = ()  # which that reads, if they are there
     stops_on_usr1: bool = False
     started: Callable[[], None] = lambda: None  # told when the application serves
     failed: Callable[[int, str], None] = lambda status, text: None  # or that it will not

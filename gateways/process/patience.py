@@ -8,7 +8,10 @@ _LONGEST_DELAY_SECONDS = 30.0
 
 
 class Patience:
-    """A crash is answered at once, crash upon crash with growing patience."""
+    """A death is answered at once, death upon death with growing patience.
+
+    One that comes soon may be somebody's kill -9; a second one in a row is a crash.
+    """
 
     def __init__(self) -> None:
         self.until = 0.0  # nothing is started before
@@ -21,15 +24,15 @@ class Patience:
     def on_death(self, now: float, lived: float) -> None:
         """A worker that served for ``lived`` seconds is gone."""
         self._failures = 0 if lived > _QUICK_DEATH_SECONDS else self._failures + 1
-        self._wait(now)
+        self._wait(now, self._failures - 1)
 
     def on_failure(self, now: float) -> None:
         """One could not be made ready."""
         self._failures += 1
-        self._wait(now)
+        self._wait(now, self._failures)
 
-    def _wait(self, now: float) -> None:
+    def _wait(self, now: float, failures: int) -> None:
         delay = 0.0
-        if self._failures:
-            delay = min(_FIRST_DELAY_SECONDS * 2.0**self._failures, _LONGEST_DELAY_SECONDS)
+        if failures > 0:
+            delay = min(_FIRST_DELAY_SECONDS * 2.0**failures, _LONGEST_DELAY_SECONDS)
         self.until = now + delay

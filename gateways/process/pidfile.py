@@ -16,6 +16,7 @@ import re
 import stat
 import struct
 import sys
+import time
 
 from gateways.core.peers import describe_process, user_name
 from gateways.errors import ConfigError
@@ -26,6 +27,8 @@ logger = logging.getLogger("gateways.process")
 _FLAGS = os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
 _CONTENT = re.compile(rb"\s*[0-9]*\s*")
 _LARGEST = 64
+_PATIENCE_SECONDS = 1.0  # with who has the lock for a moment
+_PAUSE_SECONDS = 0.005
 # struct flock on Linux, whose F_GETLK names the owner of a lock: type, whence, start, len, pid.
 _FLOCK = struct.Struct("hhqqi0q")
 
@@ -86,6 +89,22 @@ class PidFile:
         os.close(self._fd)
         self._fd = -1
 
+    def remove_leftover(self) -> None:
+        """For a forked worker of the process that had taken it, which is dead: remove the file.
+
+        A successor may be about to take it, or have it already.
+        """
+        if self._fd < 0:
+            return
+        try:
+            fcntl.lockf(self._fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _is_at(self.path, self._fd):
+                os.unlink(self.path)
+        except OSError as error:  # locked: it is somebody's; else there is no right to it
+            logger.debug("%s is left behind: %s", self.path, error.strerror)
+        os.close(self._fd)
+        self._fd = -1
+
     def _open(self) -> int:
         try:
             return os.open(self.path, os.O_RDWR | os.O_CREAT | _FLAGS, 0o644)
@@ -93,6 +112,18 @@ class PidFile:
             raise self._refusal(_explain(error, self.path)) from error
 
     def _lock(self, fd: int) -> None:
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while not self._try_lock(fd):
+            owner = _holder(fd)
+            # Who has not written its number is a worker that removes what its supervisor left.
+            if (owner is not None and owner == _read(fd)) or time.monotonic() > deadline:
+                raise self._refusal(
+                    f"{describe_process(owner)} has it, which serves already; stop that first, or "
+                    "give this one a file of its own"
+                )
+            time.sleep(_PAUSE_SECONDS)
+
+    def _try_lock(self, fd: int) -> bool:
         try:
             fcntl.lockf(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
@@ -100,11 +131,8 @@ class PidFile:
                 raise self._refusal(
                     f"its file system has no locks ({error.strerror}); choose a path below /run"
                 ) from error
-            owner = _holder(fd) or _read(fd)
-            raise self._refusal(
-                f"{describe_process(owner)} has it, which serves already; stop that first, or "
-                "give this one a file of its own"
-            ) from None
+            return False
+        return True
 
     def _check(self, fd: int) -> None:
         """Refuse what we would not have written: it is somebody's, and not ours to overwrite."""

@@ -71,7 +71,7 @@ class Supervisor:
         self._serving = False  # some generation has served
         self._reload_again = False
         self._audience = Audience(plan.notifier)
-        self._files = FileWatch(plan.config, plan.directory)
+        self._files = FileWatch(plan.config, plan.directory, plan.config_files)
         self._upgrade = Upgrade(self._close_in_child)
 
     def run(self) -> int:

@@ -15,7 +15,9 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Sequence
 
+from gateways.core.descriptors import open_descriptors
 from gateways.errors import ConfigError
+from gateways.process.filestate import State, look_at
 from gateways.process.forking import fork_member, unblock_signals
 
 logger = logging.getLogger("gateways.server")
@@ -34,28 +36,18 @@ _IGNORED_SIGNALS = (  # those of the terminal's process group are for the superv
     *(signal.SIGUSR1, signal.SIGUSR2),
 )
 
-_State = tuple[int, int, int]
-
-
-def _look_at(path: str) -> _State | None:
-    try:
-        found = os.stat(path)
-    except OSError:
-        return None
-    return found.st_mtime_ns, found.st_size, found.st_ino
-
 
 class Touch:
     """Files that may be touched, or appear; one that vanishes is no change."""
 
     def __init__(self, paths: Iterable[str]) -> None:
-        self._known = {path: _look_at(path) for path in paths}
+        self._known = {path: look_at(path) for path in paths}
 
     def changed(self) -> list[str]:
         """Those that are not what they were at the last call."""
         changed = []
         for path, known in self._known.items():
-            state = _look_at(path)
+            state = look_at(path)
             if state is not None and state != known:
                 changed.append(path)
             self._known[path] = state
@@ -190,11 +182,7 @@ def _keep_only(*kept: int) -> None:
     The numbers stay taken, because objects of the supervisor may still close them.
     """
     null = os.open(os.devnull, os.O_RDWR)
-    try:
-        numbers = [int(name) for name in os.listdir("/proc/self/fd")]
-    except OSError:
-        numbers = list(range(os.sysconf("SC_OPEN_MAX")))
-    for fd in numbers:
+    for fd in open_descriptors():
         if fd > 2 and fd not in (*kept, null) and _is_open(fd):
             os.dup2(null, fd, inheritable=False)
 
@@ -212,7 +200,7 @@ class _Filter:
 
     def __init__(self, roots: Sequence[str]) -> None:
         self._roots = roots
-        self._told: dict[str, _State | None] = {}
+        self._told: dict[str, State | None] = {}
 
     def news(self, paths: Iterable[str]) -> list[str]:
         """Python files among ``paths``, or in new directories among them, that are news."""
@@ -236,7 +224,7 @@ class _Filter:
         return not IGNORED_DIRECTORIES.isdisjoint(path[len(root) :].split(os.sep))
 
     def _is_news(self, path: str) -> bool:
-        state = _look_at(path)
+        state = look_at(path)
         if path in self._told and self._told[path] == state:
             return False
         self._told[path] = state

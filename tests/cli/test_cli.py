@@ -377,7 +377,7 @@ def test_the_application_is_found_by_the_directory_changed_to(start: Start, tmp_
         assert b"served" in request(peer)
 
 
-def test_a_restart_is_logged_though_the_application_configured_logging(
+def test_a_renewal_is_logged_though_the_application_configured_logging(
     start: Start, tmp_path: Path
 ) -> None:
     configure = "import logging.config\nlogging.config.dictConfig({'version': 1})\n"
@@ -386,8 +386,11 @@ def test_a_restart_is_logged_though_the_application_configured_logging(
     with connect(tmp_path / "x.sock", process) as peer:
         assert b"served" in request(peer)
     process.send_signal(signal.SIGHUP)
+    with connect(tmp_path / "x.sock", process) as peer:
+        assert b"served" in request(peer)
+    process.terminate()
     _, errors = outcome(process)
-    assert f"[{process.pid}] INFO leaving, to be started again" in errors
+    assert f"[{process.pid}] INFO renewing this process: SIGHUP" in errors
 
 
 @pytest.mark.parametrize(

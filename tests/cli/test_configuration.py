@@ -19,7 +19,14 @@ from click.testing import CliRunner, Result
 from gateways.cli import main
 from gateways.cli.commands import HEADING
 from gateways.cli.configfile import Location, read_file, toml
-from gateways.cli.configuration import Setup, make_reconfigure, show, understand, unknown_variables
+from gateways.cli.configuration import (
+    Setup,
+    make_reconfigure,
+    name_source,
+    show,
+    understand,
+    unknown_variables,
+)
 from gateways.cli.foreign import REMEDIES
 from gateways.cli.options import FIELDS, TABLES, flag, keys
 from gateways.cli.serve import COMMANDS
@@ -285,6 +292,35 @@ def test_an_error_in_the_file_names_file_and_key(text: str, told: str) -> None:
     assert result.exit_code == 2
     assert result.output.startswith("gateways: error: gateways.toml")
     assert told in result.output.removeprefix("gateways: error: gateways.toml")
+
+
+@pytest.mark.parametrize("check", [(), ("--check-config",)], ids=["start", "check"])
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("user", "nobody-of-that-name", ": there is no user"),
+        ("chdir", "/nowhere", " /nowhere: there is no such directory"),
+        ("venv", "/nowhere", " /nowhere: there is no"),
+        ("pidfile", "/nowhere/pid", " /nowhere/pid: "),
+        ("access-format", "%q", ": '%q' names nothing of a request"),
+    ],
+)
+def test_what_only_a_start_finds_wrong_is_named_as_it_was_given(
+    run: Run, key: str, value: str, told: str, check: tuple[str, ...], folder: Path
+) -> None:
+    (folder / "a.py").write_text(APPLICATION)
+    arguments = ("serve", "--bind", "./x.sock", *check, "a:app")
+    write(f"{key} = '{value}'")
+    assert run(*arguments).stderr.startswith(f"gateways: error: gateways.toml: {key}{told}")
+    write("")
+    done = run(*arguments[:-1], f"--{key}", value, "a:app")
+    assert done.stderr.startswith(f"gateways: error: --{key}{told}")
+
+
+def test_it_is_named_by_the_variable_that_gave_it() -> None:
+    origins = {"user": "environment GATEWAYS_USER"}
+    text = name_source("gateways: error: --user: there is no user", origins)
+    assert text == "gateways: error: GATEWAYS_USER: there is no user"
 
 
 def test_a_file_in_another_encoding_is_refused_with_the_place() -> None:

@@ -601,7 +601,7 @@ def test_a_server_logs_to_its_files(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "gateways", "fcgi", "--workers", "0", "--error-log", "log"]
     process = subprocess.Popen([*command, "--bind", "./x.sock", "shop"], cwd=tmp_path)
     log = tmp_path / "log"
-    eventually(lambda: log.exists() and "serving on" in log.read_text(), "the server serves")
+    eventually(lambda: log.exists() and "in this process" in log.read_text(), "the server serves")
     process.send_signal(signal.SIGTERM)
     assert process.wait(DEADLINE) == 0
-    assert f"[{process.pid}] INFO serving on" in log.read_text()
+    assert f"[{process.pid}] INFO serving shop on" in log.read_text()

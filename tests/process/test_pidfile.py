@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from gateways.errors import ConfigError
+from gateways.process import pidfile
 from gateways.process.pidfile import PidFile, read_live_pid
 from tests.core.forks import NOBODY, become, in_child, needs_root
 from tests.core.serving import LogLines
@@ -23,6 +24,14 @@ HOLDER = """
 import sys
 from gateways.process.pidfile import PidFile
 PidFile(sys.argv[1]).take()
+print("taken", flush=True)
+sys.stdin.read()
+"""
+
+LOCKER = """
+import fcntl, sys
+file = open(sys.argv[1], "w")
+fcntl.lockf(file, fcntl.LOCK_EX)
 print("taken", flush=True)
 sys.stdin.read()
 """
@@ -122,6 +131,55 @@ def test_a_forked_worker_neither_removes_nor_unlocks_it(path: Path) -> None:
         return path.exists(), in_child(lambda: read_live_pid(str(path))) == str(os.getpid())
 
     assert in_child(work) == str((True, True))
+
+
+WORKER_THAT_STAYS = """
+import os, sys
+from gateways.process.pidfile import PidFile
+file = PidFile(sys.argv[1])
+file.take()
+supervisor = os.getpid()
+if os.fork():
+    print("taken", flush=True)
+    sys.stdin.read()
+while os.getppid() == supervisor: pass
+sys.stdin.readline()
+file.remove_leftover()
+file.remove_leftover()
+"""
+
+
+@pytest.mark.parametrize("successor", [False, True], ids=["alone", "succeeded"])
+def test_a_worker_removes_what_a_dead_supervisor_left_and_nothing_else(
+    path: Path, successor: bool
+) -> None:
+    with holder(path, WORKER_THAT_STAYS) as process, contextlib.ExitStack() as others:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.kill()
+        process.wait()
+        if successor:
+            others.enter_context(holder(path))
+        process.stdin.write("go\n")
+        process.stdin.flush()
+        assert process.stdout.read() == ""  # the worker has ended
+        assert path.exists() is successor
+
+
+def test_a_start_waits_for_a_worker_that_removes_the_file(path: Path) -> None:
+    """It has the lock for that moment, and the file has the number of its supervisor."""
+    with holder(path, LOCKER) as process:
+
+        def work() -> object:
+            def wait(seconds: float) -> None:
+                os.kill(process.pid, signal.SIGKILL)
+
+            pidfile.time.sleep = wait  # type: ignore[attr-defined]
+            PidFile(str(path)).take()
+            return path.read_text() == f"{os.getpid()}\n"
+
+        path.write_text("1\n")
+        assert in_child(work) == "True"
 
 
 def test_a_worker_that_outlives_its_supervisor_does_not_hold_it(path: Path) -> None:

@@ -110,29 +110,28 @@ def test_it_cannot_be_undone() -> None:
     assert in_child(work) == "no"
 
 
-@as_root
-def test_capabilities_that_survive_the_change_are_noticed() -> None:
+def became_nobody(*setpriv: str) -> subprocess.CompletedProcess[str]:
+    """How it goes under ``setpriv`` with these options."""
     script = (
         "from gateways.config import Config\n"
         "from gateways.process.privileges import Privileges\n"
         "Privileges.from_config(Config(user='nobody')).apply()"
     )
+    command = ["setpriv", *setpriv, sys.executable, "-c", script]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+@as_root
+def test_capabilities_that_survive_the_change_are_noticed() -> None:
     # SECBIT_NO_SETUID_FIXUP: the kernel leaves the capabilities alone when the uid changes.
-    keep = ["setpriv", "--securebits", "+no_setuid_fixup"]
-    ended = subprocess.run([*keep, sys.executable, "-c", script], capture_output=True, text=True)
+    ended = became_nobody("--securebits", "+no_setuid_fixup")
     assert "could become root again" in ended.stderr
     assert ended.returncode == 1
 
 
 @as_root
 def test_without_the_capability_the_error_says_so() -> None:
-    script = (
-        "from gateways.config import Config\n"
-        "from gateways.process.privileges import Privileges\n"
-        "Privileges.from_config(Config(user='nobody')).apply()"
-    )
-    drop = ["setpriv", "--inh-caps=-setuid", "--bounding-set=-setuid"]
-    ended = subprocess.run([*drop, sys.executable, "-c", script], capture_output=True, text=True)
+    ended = became_nobody("--inh-caps=-setuid", "--bounding-set=-setuid")
     assert "needs the capabilities CAP_SETUID and CAP_SETGID" in ended.stderr
 
 

@@ -199,6 +199,23 @@ def test_a_saved_file_is_served_and_a_broken_one_is_not(tmp_path: Path) -> None:
         server.wait_until(lambda: server.get().version == "3", "the repaired code serves")
 
 
+def test_a_configuration_file_that_is_saved_is_read_again(tmp_path: Path) -> None:
+    """Wherever it lies."""
+    folder, elsewhere = tmp_path / "site", tmp_path / "elsewhere"
+    for directory in (folder, elsewhere):
+        directory.mkdir()
+    file = elsewhere / "config.toml"
+    file.write_text("threads = 3\n")
+    with running(folder, "-w", "1", "--reload", "--config", str(file)) as server:
+        (worker,) = server.status()["workers"]
+        assert len(worker["threads"]) == 3
+        new = elsewhere / "new"
+        new.write_text("threads = 5\n")
+        new.rename(file)
+        server.wait_for_log("config.toml was changed")
+        server.wait_for_log("of 5 threads")
+
+
 def test_a_touched_file_is_a_reload(tmp_path: Path) -> None:
     touched = tmp_path / "touch-me"
     with running(tmp_path, "-w", "1", "--reload-on-touch", str(touched)) as server:

@@ -87,7 +87,7 @@ def process(tmp_path: Path) -> Iterator[Process]:
         running.popen.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGHUP])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGUSR1])
 def test_a_running_request_is_finished_before_the_exit(
     process: Process, number: signal.Signals
 ) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from gateways.errors import ConfigError
 from tests.process.running import (
     APPLICATION,
     Running,
@@ -99,6 +100,40 @@ def test_a_worker_that_crashes_again_and_again_is_started_with_growing_delay(
         assert server.log.count("has ended unexpectedly: SIGKILL") <= 6
 
 
+@pytest.mark.parametrize("state", ["starting", "ready"])
+def test_a_worker_that_is_told_to_leave_before_it_serves_is_replaced_then(
+    tmp_path: Path, state: str
+) -> None:
+    # One of them holds the lock and loads for as long as the file is there.
+    source = APPLICATION + (
+        "import fcntl\n"
+        "LOCK = open('lock', 'w')\n"
+        "try:\n"
+        "    fcntl.flock(LOCK, fcntl.LOCK_EX | fcntl.LOCK_NB)\n"
+        "    while os.path.exists('slow'): time.sleep(0.005)\n"
+        "except BlockingIOError:\n"
+        "    pass\n"
+    )
+    (tmp_path / "slow").touch()
+    with running(tmp_path, "-w", "2", source=source, serving=False) as server:
+
+        def waiting() -> list[int]:
+            try:
+                known = server.status()["workers"]
+            except ConfigError:
+                return []  # it does not listen yet
+            return [worker["pid"] for worker in known if worker["state"] == state and known[1:]]
+
+        server.wait_until(lambda: len(waiting()) == 1, f"one is {state}")
+        (pid,) = waiting()
+        os.kill(pid, signal.SIGTERM)
+        (tmp_path / "slow").unlink()
+        server.wait_until_serving()
+        server.wait_for_log("SIGTERM; its successor is started first")
+        server.wait_until(lambda: has_ended(pid), "it has left")
+        assert pid not in server.wait_for_workers(2)
+
+
 @pytest.mark.parametrize("options", [(), ("--preload",)], ids=["own", "preload"])
 @pytest.mark.parametrize("tcp", [False, True], ids=["unix", "tcp"])
 def test_workers_leave_a_killed_supervisor_and_the_next_start_takes_the_socket(
@@ -117,7 +152,7 @@ def test_workers_leave_a_killed_supervisor_and_the_next_start_takes_the_socket(
             assert request.answer().status == 200
         wait_until(lambda: not processes(server.pid), f"all have left: {processes(server.pid)}")
         names = {path.name for path in tmp_path.iterdir()}
-        assert not names & {"app.sock", "pid.control"}
+        assert not names & {"app.sock", "pid", "pid.control"}
         with running(tmp_path, "-w", "2", *options, bind=bind) as successor:
             assert successor.get().status == 200
     finally:

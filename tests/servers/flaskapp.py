@@ -10,6 +10,7 @@ import hashlib
 import os
 import random
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from werkzeug.wrappers import Response as BaseResponse
 
 BIG = 100 * 1024 * 1024
+_BORN = time.monotonic_ns()
 _NOISE = random.Random(3333).randbytes(65536)
 
 app = Flask(__name__, static_folder=None)
@@ -48,6 +50,12 @@ def index() -> str:
 @app.get("/pid")
 def pid() -> str:
     return str(os.getpid())
+
+
+@app.get("/image")
+def image() -> str:
+    """The process, and which of the programs that it has been one after the other."""
+    return f"{os.getpid()} {_BORN}"
 
 
 @app.post("/form")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from .harness import CONTRIB, DEADLINE_SECONDS, Server, children_of, fill, wait_until
@@ -37,6 +40,43 @@ def fill_script(directory: Path, name: str, **values: object) -> Path:
     script.write_text(fill(CONTRIB / "launchers" / name, GATEWAYS=GATEWAYS, **values))
     script.chmod(0o755)
     return script
+
+
+class Launcher:
+    """Starts what starts servers; ``end`` ends all of it, whoever is whose child by then."""
+
+    def __init__(self, log: Path) -> None:
+        self._log = log
+        self._servers: list[Server] = []
+        # Whatever is started inherits it, though it leaves the session and loses its parent.
+        self.environment = {"LAUNCHED_BY": f"{os.getpid()}-{log}"}
+
+    def __call__(self, command: Sequence[str | Path]) -> Server:
+        self._servers.append(Server(command, self._log, environment=self.environment))
+        return self._servers[-1]
+
+    def processes(self) -> list[int]:
+        """Those that live."""
+        ((name, value),) = self.environment.items()
+        mark = f"{name}={value}".encode()
+        found = []
+        for path in Path("/proc").glob("[0-9]*/environ"):
+            try:
+                if mark in path.read_bytes().split(b"\0"):
+                    found.append(int(path.parent.name))
+            except OSError:
+                pass  # it has ended, or is another user's
+        return found
+
+    def end(self) -> None:
+        """Kill what is left."""
+        while left := self.processes():
+            for pid in left:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            time.sleep(0.005)
+        for server in self._servers:
+            server.process.wait(DEADLINE_SECONDS)
 
 
 def wait_for_workers(pid: int, count: int) -> list[int]:

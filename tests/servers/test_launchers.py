@@ -20,7 +20,6 @@ from .harness import (
     DEADLINE_SECONDS,
     HERE,
     Fifo,
-    Server,
     children_of,
     connect,
     has_ended,
@@ -28,10 +27,18 @@ from .harness import (
     started_on_a_free_port,
     wait_until,
 )
-from .launching import asking_all_the_time, fill_script, processes_in, write_application
+from .launching import Launcher, asking_all_the_time, fill_script, processes_in, write_application
 
 # What the launchers start: gateways, on whatever socket it inherits.
 COMMAND = [sys.executable, "-m", "gateways", "fcgi", "--pythonpath", str(HERE), "flaskapp:app"]
+
+
+@pytest.fixture
+def launch(own_directory: Path) -> Iterator[Launcher]:
+    """Starts a server; nothing of it is left after the test, however that went."""
+    starter = Launcher(own_directory / "app.log")
+    yield starter
+    starter.end()
 
 
 def launcher(program: str) -> str:
@@ -41,12 +48,12 @@ def launcher(program: str) -> str:
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGINT])
 def test_spawn_fcgi_becomes_the_script(
-    own_directory: Path, scripts: Path, number: signal.Signals
+    own_directory: Path, scripts: Path, launch: Launcher, number: signal.Signals
 ) -> None:
     path = str(own_directory / "app.sock")
     script = scripts / "yourapplication.fcgi"
     command = [launcher("spawn-fcgi"), "-n", "-s", path, "--", str(script)]
-    server = Server(command, own_directory / "app.log")
+    server = launch(command)
     server.wait_until_accepting(path)
     reply = ask(path, "/greet/Zo\xc3\xab")
     assert (reply.status, reply.body) == ("200 OK", "Hello Zoë")
@@ -55,50 +62,47 @@ def test_spawn_fcgi_becomes_the_script(
     assert Path(path).exists(), "the socket is not the script's to remove"
 
 
-def test_spawn_fcgi_on_tcp(own_directory: Path) -> None:
+def test_spawn_fcgi_on_tcp(launch: Launcher) -> None:
     program = launcher("spawn-fcgi")
     server, port = started_on_a_free_port(
-        lambda port: Server(
-            [program, "-n", "-a", "127.0.0.1", "-p", str(port), "--", *COMMAND],
-            own_directory / "app.log",
-        )
+        lambda port: launch([program, "-n", "-a", "127.0.0.1", "-p", str(port), "--", *COMMAND])
     )
     assert ask(("127.0.0.1", port), "/").body == "Hello from Flask"
     assert server.stop() == 0
 
 
-def test_processes_of_spawn_fcgi_share_a_socket_and_end_one_by_one(own_directory: Path) -> None:
+def test_processes_of_spawn_fcgi_share_a_socket_and_end_one_by_one(
+    own_directory: Path, launch: Launcher
+) -> None:
     path = str(own_directory / "app.sock")
     done = subprocess.run(
         [launcher("spawn-fcgi"), "-F", "2", "-s", path, "--", *COMMAND],
+        env={**os.environ, **launch.environment},
         capture_output=True,
         text=True,
         timeout=DEADLINE_SECONDS,
         check=True,
     )
     pids = [int(pid) for pid in re.findall(r"PID: (\d+)", done.stdout + done.stderr)]
-    try:
-        assert len(pids) == 2
-        for pid in pids:
-            assert ask(path, "/").status == "200 OK"
-            os.kill(pid, signal.SIGUSR1)
-            wait_until(lambda pid=pid: has_ended(pid), f"{pid} has ended")  # type: ignore[misc]
-    finally:
-        _kill(pids)
+    assert len(pids) == 2
+    for pid in pids:
+        assert ask(path, "/").status == "200 OK"
+        os.kill(pid, signal.SIGUSR1)
+        wait_until(lambda pid=pid: has_ended(pid), f"{pid} has ended")  # type: ignore[misc]
 
 
-def test_multiwatch_ends_its_children_gracefully(own_directory: Path) -> None:
+def test_multiwatch_ends_its_children_gracefully(own_directory: Path, launch: Launcher) -> None:
     """It sends SIGUSR1: the socket stays open, the running request finishes, the status is 0."""
     path = str(own_directory / "app.sock")
     command = [launcher("spawn-fcgi"), "-n", "-s", path, "--", launcher("multiwatch")]
-    server = Server([*command, "-f", "2", "--", *COMMAND], own_directory / "app.log")
+    server = launch([*command, "-f", "2", "--", *COMMAND])
     server.wait_until_accepting(path)
     with (
         Fifo(own_directory / "begun") as begun,
         Fifo(own_directory / "pipe") as pipe,
         ThreadPoolExecutor(1) as pool,
     ):
-        wait_until(lambda: server.log.count("serving on") == 2, "both children serve")
+        wait_until(lambda: server.log.count("in this process") == 2, "both children serve")
         children = children_of(server.process.pid)
         assert len(children) == 2
         reply = pool.submit(ask, path, "/wait", f"begun={begun.path}&pipe={pipe.path}")
@@ -115,16 +119,16 @@ def test_multiwatch_ends_its_children_gracefully(own_directory: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["spawn-fcgi.sh", "multiwatch.sh"])
-def test_the_scripts_of_contrib(own_directory: Path, name: str) -> None:
+def test_the_scripts_of_contrib(own_directory: Path, launch: Launcher, name: str) -> None:
     """The process that is started is the one to send signals to, and nothing is forked below."""
     for program in ("spawn-fcgi", "multiwatch"):
         launcher(program)
     path = str(own_directory / "app.sock")
     write_application(own_directory, "1")
-    server = Server([_script(own_directory, name)], own_directory / "app.log")
+    server = launch([_script(own_directory, name)])
     server.wait_until_accepting(path)
     watched = 2 if name == "multiwatch.sh" else 0
-    server.wait_until(lambda: server.log.count("serving on") == max(watched, 1), "all serve")
+    server.wait_until(lambda: server.log.count("in this process") == max(watched, 1), "all serve")
     pid = server.process.pid
     children = children_of(pid)
     assert len(children) == watched
@@ -138,23 +142,30 @@ def test_the_scripts_of_contrib(own_directory: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("way", ["--max-requests", "SIGHUP"])
-def test_multiwatch_starts_a_process_again_that_leaves(own_directory: Path, way: str) -> None:
-    """And no request is lost: multiwatch holds the socket."""
+def test_a_process_of_multiwatch_is_renewed(
+    own_directory: Path, launch: Launcher, way: str
+) -> None:
+    """multiwatch sees nothing of it, and no request is lost."""
     for program in ("spawn-fcgi", "multiwatch"):
         launcher(program)
     path = str(own_directory / "app.sock")
     write_application(own_directory, "1")
     options = "--max-requests 200 " if way == "--max-requests" else ""
-    server = Server([_script(own_directory, "multiwatch.sh", options)], own_directory / "app.log")
+    server = launch([_script(own_directory, "multiwatch.sh", options)])
     server.wait_until_accepting(path)
-    server.wait_until(lambda: server.log.count("serving on") == 2, "both serve")
+    server.wait_until(lambda: server.log.count("in this process") == 2, "both serve")
     first = children_of(server.process.pid)
     with asking_all_the_time(lambda: ask(path, "/").body) as answers:
         server.wait_until(lambda: len(answers) > 20, "some answers")
+        write_application(own_directory, "2")
         if way == "SIGHUP":
-            os.kill(first[0], signal.SIGHUP)
-        server.wait_until(lambda: has_ended(first[0]), "the first has left")
-        server.wait_until(lambda: bool(processes_in(answers) - {*first}), "another one serves")
+            for pid in first:
+                os.kill(pid, signal.SIGHUP)
+        server.wait_until(lambda: server.log.count("in this process") >= 4, "both are renewed")
+        before = len(answers)
+        server.wait_until(lambda: len(answers) > before + 10, "answers of both")
+        assert all(answer.split()[0] == "2" for answer in answers[before + 4 :])
+    assert processes_in(answers) == {*first} == {*children_of(server.process.pid)}
     assert server.stop() == 0
 
 
@@ -176,10 +187,10 @@ def _kept_open(path: str) -> Iterator[None]:
         yield
 
 
-def test_cgi_fcgi_asks_a_running_server(own_directory: Path) -> None:
+def test_cgi_fcgi_asks_a_running_server(own_directory: Path, launch: Launcher) -> None:
     path = str(own_directory / "app.sock")
     command = [launcher("spawn-fcgi"), "-n", "-s", path, "--", *COMMAND]
-    server = Server(command, own_directory / "app.log")
+    server = launch(command)
     server.wait_until_accepting(path)
     body = b"name=" + b"x" * 100_000
     variables = {
@@ -203,7 +214,9 @@ def test_cgi_fcgi_asks_a_running_server(own_directory: Path) -> None:
     assert server.stop() == 0
 
 
-def test_cgi_fcgi_starts_the_script_itself(own_directory: Path, scripts: Path) -> None:
+def test_cgi_fcgi_starts_the_script_itself(
+    own_directory: Path, scripts: Path, launch: Launcher
+) -> None:
     path = str(own_directory / "app.sock")
     subprocess.run(
         [
@@ -213,6 +226,7 @@ def test_cgi_fcgi_starts_the_script_itself(own_directory: Path, scripts: Path) -
             path,
             scripts / "yourapplication.fcgi",
         ],
+        env={**os.environ, **launch.environment},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -220,14 +234,17 @@ def test_cgi_fcgi_starts_the_script_itself(own_directory: Path, scripts: Path) -
         check=True,
     )
     pid = int(ask(path, "/pid").body)
-    try:
-        os.kill(pid, signal.SIGUSR1)  # what libfcgi's own applications take for a graceful end
-        wait_until(lambda: has_ended(pid), "the script has ended")
-    finally:
-        _kill([pid])
+    os.kill(pid, signal.SIGUSR1)  # what libfcgi's own applications take for a graceful end
+    wait_until(lambda: has_ended(pid), "the script has ended")
 
 
-def _kill(pids: list[int]) -> None:
-    for pid in pids:
-        if not has_ended(pid):
-            os.kill(pid, signal.SIGKILL)
+def test_what_a_test_leaves_behind_is_ended(own_directory: Path, launch: Launcher) -> None:
+    path = str(own_directory / "app.sock")
+    command = [launcher("spawn-fcgi"), "-n", "-s", path, "--", launcher("multiwatch")]
+    server = launch([*command, "-f", "2", "--", *COMMAND])
+    server.wait_until(lambda: server.log.count("in this process") == 2, "both serve")
+    children = children_of(server.process.pid)
+    assert server.stop(signal.SIGKILL) == -signal.SIGKILL
+    assert {*launch.processes()} == {*children}
+    launch.end()
+    assert all(map(has_ended, children))

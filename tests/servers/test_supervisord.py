@@ -194,12 +194,13 @@ def test_a_process_is_restarted_while_the_other_one_serves(own_directory: Path) 
             assert "started" in running.control("restart", f"{NAME}:{NAME}-0")
             assert has_ended(first)
             _both(running, count=2)
-            # As a reload without a supervisor of our own: it leaves and is started again.
+            # As a reload without a supervisor of our own: it is renewed in its place.
             running.control("signal", "HUP", f"{NAME}:{NAME}-1")
-            wait_until(lambda: has_ended(second), "the second has left")
-            _both(running, count=2)
-        assert not {first, second} & set(_pids(running))
-        assert f"exited: {NAME}-1 (exit status 0; " in running.log
+            again = "serving versioned:app on"
+            wait_until(lambda: running.output(f"{NAME}-1").count(again) == 2, "it serves again")
+        assert first not in _pids(running)
+        assert second in _pids(running)
+        assert f"exited: {NAME}-1" not in running.log
 
 
 def test_usr1_opens_the_logs_anew(own_directory: Path) -> None:
@@ -209,7 +210,9 @@ def test_usr1_opens_the_logs_anew(own_directory: Path) -> None:
 
     log = own_directory / "error-0.log"
     with supervisord(own_directory, "fcgi-program.conf", change) as running:
-        wait_until(lambda: log.exists() and "serving on" in log.read_text(), "it serves")
+        wait_until(
+            lambda: log.exists() and "serving versioned:app on" in log.read_text(), "it serves"
+        )
         pid = running.pid(f"{NAME}:{NAME}-0")
         log.rename(f"{log}.1")
         running.control("signal", "USR1", f"{NAME}:{NAME}-0")
@@ -227,7 +230,7 @@ def _both(running: Supervisord, count: int = 1) -> list[int]:
 
     def serve() -> bool:
         outputs = [running.output(f"{NAME}-{number}") for number in range(2)]
-        return all(0 < text.count("serving on") <= count for text in outputs) and all(
+        return all(0 < text.count("serving versioned:app on") <= count for text in outputs) and all(
             f"[{pid}]" in text for pid, text in zip(_pids(running), outputs, strict=True) if pid
         )
 

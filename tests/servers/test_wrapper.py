@@ -115,25 +115,20 @@ def test_it_ends_within_three_seconds_with_a_connection_open(
     assert "Traceback" not in log
 
 
-@pytest.mark.parametrize(
-    ("manager", "options"),
-    [
-        # One process alone that leaves cannot take what arrives in that very moment; and lighttpd
-        # notices its end only once a second, and answers 503 until then.
-        (mod_fcgid, "--max-requests 40 --workers 2"),
-        (bin_path, "--max-requests 40 --workers 2"),
-    ],
-)
+@managers
+@pytest.mark.parametrize("workers", ["", "--workers 2"], ids=["one", "two"])
 def test_a_process_that_has_had_its_requests_is_replaced_and_none_is_lost(
-    own_directory: Path, scripts: Path, manager: Manager, options: str
+    own_directory: Path, scripts: Path, manager: Manager, workers: str
 ) -> None:
-    where = wrapped(scripts, own_directory / "wrapper", options)
+    where = wrapped(scripts, own_directory / "wrapper", f"--max-requests 40 {workers}")
     with manager(own_directory, where) as site:
 
         def ask() -> str:
-            answer = site.get("/pid")
+            answer = site.get("/image")
             assert answer.status == 200
             return answer.text
 
         with asking_all_the_time(ask, 4) as answers:
-            wait_until(lambda: len(set(answers)) > 5, "some processes have had their requests")
+            wait_until(lambda: len(set(answers)) > 5, "some have had their requests")
+        if manager is bin_path and not workers:
+            assert len({answer.split()[0] for answer in answers}) == 1, "the process stays"
