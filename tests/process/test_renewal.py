@@ -107,6 +107,18 @@ def test_it_goes_on_as_the_same_process_on_the_same_socket(
         assert read_live_pid(str(server.pidfile)) == server.pid
 
 
+def test_an_idle_kept_connection_is_served_by_the_new_image(tmp_path: Path) -> None:
+    with running(tmp_path, *ALONE) as server, Connection(server.address) as kept:
+        kept.request("GET", "/")
+        assert kept.answer().version == "1"
+        sock = kept.sock
+        write_application(tmp_path, version="2")
+        renew(server)
+        kept.request("POST", "/", b"body")
+        assert kept.answer().version == "2"
+        assert kept.sock is sock
+
+
 def test_what_comes_while_a_request_is_finished_is_for_the_new_image(tmp_path: Path) -> None:
     with running(tmp_path, *ALONE) as server, server.begin_to_wait("r") as old:
         write_application(tmp_path, version="2")
