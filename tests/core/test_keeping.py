@@ -184,6 +184,7 @@ def test_one_that_is_just_being_taken_is_not_lost_with_its_new_server(
         peer = served.connect()
         eventually(lambda: served.connections() == 1, "the connection")
         (connection,) = served.server.connections
+        eventually(lambda: connection.armed, "the connection, idle")
         connection.give_away(held.give)
         assert held.taken.wait(DEADLINE)
         served.server.stop(drain_backlog=False, hand_on=keeping.give)
