@@ -1,0 +1,118 @@
+"""The system calls of the request path, on the build that runs: the same from both."""
+
+from __future__ import annotations
+
+import errno
+import os
+import select
+import socket
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gateways.core import syscalls
+
+
+@pytest.fixture
+def pair() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """Two connected sockets that never block."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    with ours, theirs:
+        yield ours, theirs
+
+
+@pytest.mark.parametrize("family", ["IPv4", "IPv6", "Unix", "a named Unix peer"])
+def test_a_connection_is_accepted_with_its_peers_address(tmp_path: Path, family: str) -> None:
+    kind = {"IPv4": socket.AF_INET, "IPv6": socket.AF_INET6}.get(family, socket.AF_UNIX)
+    address = {"IPv4": ("127.0.0.1", 0), "IPv6": ("::1", 0)}.get(family, str(tmp_path / "s"))
+    with socket.socket(kind) as listening, socket.socket(kind) as peer:
+        listening.bind(address)
+        listening.listen()
+        listening.setblocking(False)
+        assert syscalls.accept(listening, listening.fileno()) is None
+        if family == "a named Unix peer":
+            peer.bind(str(tmp_path / "peer"))
+        peer.connect(listening.getsockname())
+        accepted = syscalls.accept(listening, listening.fileno())
+        assert accepted is not None
+        fd, where = accepted
+        try:
+            if kind != socket.AF_UNIX:
+                assert where == peer.getsockname()
+            assert not os.get_blocking(fd)
+            assert not os.get_inheritable(fd)
+        finally:
+            os.close(fd)
+
+
+def test_what_cannot_be_accepted_is_an_error(pair: tuple[socket.socket, socket.socket]) -> None:
+    with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
+        syscalls.accept(pair[0], pair[0].fileno())
+    closed = socket.socket()
+    closed.close()
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        syscalls.accept(closed, closed.fileno())
+
+
+def test_what_has_come_is_received_then_nothing_then_the_end(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    assert syscalls.receive(ours.fileno()) is None
+    theirs.sendall(b"a" * 100_000)
+    assert syscalls.receive(ours.fileno()) == b"a" * syscalls.RECEIVE_BYTES
+    assert syscalls.receive(ours.fileno()) == b"a" * (100_000 - syscalls.RECEIVE_BYTES)
+    theirs.close()
+    assert syscalls.receive(ours.fileno()) == b""
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        syscalls.receive(-1)
+
+
+def test_as_much_is_sent_as_the_peer_takes(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    assert syscalls.send(ours.fileno(), b"abc") == 3
+    assert syscalls.send(ours.fileno(), memoryview(b"abcde")[1:3]) == 2
+    assert theirs.recv(10) == b"abcbc"
+    while syscalls.send(ours.fileno(), bytes(65536)):
+        pass
+    assert syscalls.send(ours.fileno(), b"x") == 0
+    theirs.close()
+    with pytest.raises(BrokenPipeError):
+        syscalls.send(ours.fileno(), b"x")
+    with pytest.raises(TypeError):
+        syscalls.send(ours.fileno(), "text")  # type: ignore[arg-type]
+
+
+def test_the_end_of_one_direction(pair: tuple[socket.socket, socket.socket]) -> None:
+    ours, theirs = pair
+    syscalls.shutdown(ours.fileno(), socket.SHUT_WR)
+    assert theirs.recv(1) == b""
+    theirs.sendall(b"still")
+    assert syscalls.receive(ours.fileno()) == b"still"
+    gone = os.dup(ours.fileno())
+    os.close(gone)
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        syscalls.shutdown(gone, socket.SHUT_WR)
+
+
+def test_events_come_once_until_they_are_asked_for_again(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    with select.epoll() as epoll:
+        number = epoll.fileno()
+        epoll.register(ours, select.EPOLLIN | select.EPOLLONESHOT)
+        began = time.monotonic()
+        assert syscalls.next_event(epoll, number, 0.05) is None
+        assert time.monotonic() - began >= 0.05
+        theirs.sendall(b"x")
+        assert syscalls.next_event(epoll, number, -1) == (ours.fileno(), select.EPOLLIN)
+        assert syscalls.next_event(epoll, number, 0) is None
+        both = select.EPOLLIN | select.EPOLLOUT
+        syscalls.rearm(epoll, number, ours.fileno(), both | select.EPOLLONESHOT)
+        assert syscalls.next_event(epoll, number, 1) == (ours.fileno(), both)
+        with pytest.raises(FileNotFoundError):
+            syscalls.rearm(epoll, number, theirs.fileno(), select.EPOLLIN)
