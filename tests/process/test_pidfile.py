@@ -92,7 +92,11 @@ def test_a_second_one_is_refused_and_told_who_has_it(path: Path) -> None:
         assert read_live_pid(str(path)) == process.pid
 
 
-@pytest.mark.parametrize("left", ["999999999\n", "1\n", "", "  12 \n", f"{os.getpid()}\n"])
+@pytest.mark.parametrize(
+    "left",
+    ["999999999\n", "1\n", "", "  12 \n", f"{os.getpid()}\n"],
+    ids=["nobody's", "init's", "nothing", "with blanks", "our own"],
+)
 def test_what_a_dead_process_left_is_replaced(path: Path, left: str) -> None:
     """Also where its number belongs to a living process by now."""
     path.write_text(left)
