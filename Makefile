@@ -40,13 +40,13 @@ lint: .venv/test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: .venv/test .venv-bench .venv-pure servers
+bench: .venv/test .venv-bench .venv-pure .venv-compiled/test servers
 	$(BIN)/python benchmarks/bench.py --output benchmarks/results
 	@for build in .venv-pure .venv-compiled; do \
 	    [ ! -e $$build ] || $(BIN)/python benchmarks/cgi_bench.py --gateways $$build; \
 	done
 
-bench-quick: .venv/test .venv-bench .venv-pure servers
+bench-quick: .venv/test .venv-bench .venv-pure .venv-compiled/test servers
 	$(BIN)/python benchmarks/bench.py --quick
 
 # The peers, one by one: without one of them the others are measured all the same.
