@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable
+
+from gateways.hints import nearest
 
 _APPLICATION = "name the application as the argument: myapp:app or path/to/file.wsgi"
 _SEVERAL_THREADS = "a worker runs --threads of them, and an idle connection takes none"
@@ -83,5 +84,5 @@ REMEDIES = {
 
 def suggest(name: str, known: Iterable[str], prefix: str = "") -> str:
     """What to say after "there is no NAME": the nearest of ``known``, or else nothing."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    near = nearest(name, known, cutoff=0.7)
     return f"; did you mean {prefix}{near[0]}?" if near else ""

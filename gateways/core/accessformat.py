@@ -7,7 +7,6 @@ so do blanks in what has none when it is honest (a path, a method, a user).
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import resource
@@ -19,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gateways.errors import ConfigError
+from gateways.hints import nearest
 
 Variables = dict[str, str]
 
@@ -275,7 +275,7 @@ def parse_format(text: str) -> Line:
         parts.append(Part(name, field.is_text, field.has_blanks))
         _try(field, spec or "")
     if not parts:
-        near = difflib.get_close_matches(text, ("combined", "json"), 1)
+        near = nearest(text, ("combined", "json"))
         hint = f"did you mean {near[0]}?" if near else "give combined, json or names in braces"
         raise _refuse(f"{text!r} names nothing of a request; {hint}")
     return Line(list(fields.values()), template, parts)
@@ -290,7 +290,7 @@ def _field(name: str) -> Field:
         text, reader = LOOKUPS[lookup[1]]
         return Field(name, text, reader(lookup[2]), has_blanks=True)
     names = [*FIELDS, *(f"{kind}[…]" for kind in LOOKUPS)]
-    near = difflib.get_close_matches(name, names, 1)
+    near = nearest(name, names)
     hint = f"did you mean {{{near[0]}}}?" if near else f"there are {', '.join(names)}"
     raise _refuse(f"{{{name}}} is unknown; {hint}")
 

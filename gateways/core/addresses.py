@@ -8,13 +8,13 @@ addresses has its own message, which shows the right form.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import enum
 import ipaddress
 import re
 import sys
 
 from gateways.errors import ConfigError
+from gateways.hints import nearest
 
 _FORMS = "/path/to/socket, unix:/path?mode=660&group=NAME, @name, host:port, [::1]:port or fd://N"
 _OPTIONS = "mode=660, user=NAME and group=NAME"
@@ -70,7 +70,7 @@ def _refuse_misspelling(text: str) -> None:
         return
     name, bracket, names = scheme.partition("[")
     meant = "fcgi" if name.lower() == "fastcgi" else name.lower()
-    near = difflib.get_close_matches(meant, _SCHEMES, n=1, cutoff=0.7)
+    near = nearest(meant, _SCHEMES, cutoff=0.7)
     if near:
         raise cannot_listen(
             text, f"there is no protocol {name!r}; did you mean {near[0]}{bracket}{names}:{rest}?"

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import os
-import random
 import select
 import signal
 import time
@@ -151,7 +150,7 @@ class Child:
 
     def _serve(self, server: Server) -> None:
         self._server = self._guard.server = server
-        retirement = Retirement(self._spec.config, random.Random())  # noqa: S311  # a jitter
+        retirement = Retirement(self._spec.config)
         report = Report(self._spec, self._row, server)
         try:
             server.start(logging.DEBUG)  # the supervisor says it

@@ -15,7 +15,6 @@ import logging
 import os
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -82,6 +81,8 @@ def leap(
     after saying so.
     """
     state = {**state, "version": _VERSION, "pid": os.getpid()}
+    import tempfile  # once in a life
+
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
     try:
         with tempfile.TemporaryFile() as file:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import random
 import signal
 import sys
 import threading
@@ -316,7 +315,7 @@ class Launcher:
         except NotReady as failure:
             self.fail(failure.status, str(failure))
             return failure.status
-        retirement = Retirement(config, random.Random())  # noqa: S311  # a jitter
+        retirement = Retirement(config)
         # Who has given root up cannot start the command again as root, which may need it.
         is_final = privileges.chroot or os.geteuid() != user or not _is_main_thread()
         single = SingleProcess(

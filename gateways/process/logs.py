@@ -8,7 +8,6 @@ to ``logging.config.dictConfig``; the loggers that it gives handlers to are not 
 from __future__ import annotations
 
 import copy
-import difflib
 import logging
 import re
 import sys
@@ -19,6 +18,7 @@ from gateways.config import Config
 from gateways.core.accesslog import LOGGER_NAME as ACCESS
 from gateways.core.accesslog import make_access_log as make_access_log
 from gateways.errors import ConfigError
+from gateways.hints import nearest
 from gateways.process import logfiles
 from gateways.process.logfiles import LogFile, Target
 
@@ -350,7 +350,7 @@ def _check_keys(where: str, table: Any, known: frozenset[str]) -> None:
         raise ConfigError(f"{where} is not a table; write [{where}]")
     for key in table:
         if key not in known:
-            near = difflib.get_close_matches(str(key), known, 1)
+            near = nearest(str(key), known)
             hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(known))}"
             raise ConfigError(f"{where}.{key} is unknown; {hint}")
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 import os
 import sys
 import time
-from random import Random
+from typing import TYPE_CHECKING
 
 from gateways.config import Config
+
+if TYPE_CHECKING:
+    from random import Random
 
 MIB = 1024 * 1024
 _LOOK_EVERY_SECONDS = 1.0  # at the memory; a look costs a system call or three
@@ -24,14 +27,21 @@ class Retirement:
     # Where a fresh worker needs more than --max-rss allows, a successor would be no better.
     YOUTH_SECONDS = 10.0
 
-    def __init__(self, config: Config, random: Random) -> None:
+    def __init__(self, config: Config, random: Random | None = None) -> None:
         now = time.monotonic()
-        jitter = random.randint(0, config.max_requests_jitter) if config.max_requests else 0
-        self._requests = config.max_requests + jitter
+        if random is None and (config.max_requests or config.max_lifetime_seconds):
+            from random import Random  # most processes do without
+
+            random = Random()  # noqa: S311  # a jitter
+        self._requests = config.max_requests
+        if random is not None and config.max_requests:
+            self._requests += random.randint(0, config.max_requests_jitter)
         self._rss = config.max_rss_bytes
         self._began = now
         lifetime = config.max_lifetime_seconds
-        self._end = now + lifetime * (1 + random.uniform(0, 0.1)) if lifetime else None
+        if random is not None and lifetime:
+            lifetime *= 1 + random.uniform(0, 0.1)
+        self._end = now + lifetime if lifetime else None
         self._next_look = self._next_look_idle = now + self.YOUTH_SECONDS
         self._rss_at_first = resident_bytes() if self._rss else 0
         self._reason = ""

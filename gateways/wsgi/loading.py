@@ -11,7 +11,6 @@ then what a wrong interpreter or a wrong directory would show in.
 from __future__ import annotations
 
 import ast
-import difflib
 import importlib
 import importlib.machinery
 import importlib.util
@@ -27,6 +26,7 @@ from types import CodeType, ModuleType, TracebackType
 from typing import Any, NamedTuple, TypeGuard
 
 from gateways.errors import ConfigError
+from gateways.hints import nearest
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
@@ -336,7 +336,7 @@ def _missing_module(error: ModuleNotFoundError) -> str:
 
 
 def _similar(name: str, names: Iterable[str]) -> str:
-    matches = difflib.get_close_matches(name, set(names) - {name}, n=3)
+    matches = nearest(name, set(names) - {name}, 3)
     return f" (did you mean {' or '.join(map(repr, sorted(matches)))}?)" if matches else ""
 
 
