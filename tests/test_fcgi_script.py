@@ -47,6 +47,7 @@ from gateways.protocols.records import (
 )
 from gateways.protocols.variables import encode_pairs
 from tests.end_to_end.client import DEADLINE, VARIABLES, Address, Answer, Client, ask
+from tests.oneshot_peer import free_port, running
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 
@@ -76,37 +77,6 @@ def connect(address: Address, alive: Callable[[], bool] = lambda: True) -> Clien
             assert alive(), "the server has ended"
             assert time.monotonic() < deadline, "the server does not come up"
             waiting.wait(0.005)
-
-
-@contextlib.contextmanager
-def running(server: WSGIServer, address: Address) -> Iterator[Address]:
-    """Run a server in a thread until the block ends."""
-    outcome: list[object] = []
-
-    def run() -> None:
-        try:
-            outcome.append(server.run())
-        except BaseException as error:  # noqa: BLE001  # shown by the test, not by its thread
-            outcome.append(error)
-
-    thread = threading.Thread(target=run, name="server")
-    thread.start()
-    try:
-        connect(address, thread.is_alive).close()
-        yield address
-    finally:
-        deadline = time.monotonic() + DEADLINE
-        while thread.is_alive() and time.monotonic() < deadline:
-            server.stop()
-            thread.join(0.05)
-    assert outcome == [False]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 @contextlib.contextmanager
