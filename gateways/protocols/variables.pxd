@@ -33,7 +33,8 @@ cdef _check_count(dict variables, Py_ssize_t max_variables)
 @cython.locals(length=Py_ssize_t, lengths=list)
 cdef tuple _long_lengths(bytes data, Py_ssize_t position)
 
-cdef bint _is_clean(str values) except -1
+@cython.locals(values=str)
+cdef bint _has_clean_values(dict variables) except -1
 cdef bint _are_clean(str names) except -1
 
 @cython.locals(name=_Name)

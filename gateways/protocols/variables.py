@@ -82,7 +82,7 @@ def decode_pairs(data: bytes, max_variables: int = 0) -> dict[str, str]:
         position = end + 1
     if position != end:
         raise ProtocolError("a name-value pair runs past the end of its stream")
-    if read != len(variables) or "" in variables or not _is_clean("".join(variables.values())):
+    if read != len(variables) or "" in variables or not _has_clean_values(variables):
         variables = clean(iter_pairs(data))
     _check_count(variables, max_variables)
     return variables
@@ -124,7 +124,7 @@ def decode_vars(data: bytes, max_variables: int = 0) -> dict[str, str]:
         raise ProtocolError("a uwsgi variable runs past the end of its packet")
     if has_empty_name:
         raise ProtocolError("a uwsgi variable has an empty name")
-    if read != len(variables) or "" in variables or not _is_clean("".join(variables.values())):
+    if read != len(variables) or "" in variables or not _has_clean_values(variables):
         variables = clean(iter_vars(data))
     _check_count(variables, max_variables)
     return variables
@@ -159,7 +159,7 @@ def decode_fields(data: bytes, max_variables: int = 0) -> dict[str, str]:
     if "" in variables:
         raise ProtocolError("an SCGI header has an empty name")
     is_repeated = len(fields) != 2 * len(variables)
-    is_clean = _is_clean("".join(variables.values())) and _are_clean("".join(variables))
+    is_clean = _has_clean_values(variables) and _are_clean("".join(variables))
     if is_repeated or not is_clean:
         variables = clean(iter_fields(data))
     _check_count(variables, max_variables)
@@ -236,8 +236,9 @@ def encode_pairs(pairs: Iterable[tuple[str | bytes, str | bytes]]) -> bytes:
     return bytes(out)
 
 
-def _is_clean(values: str) -> bool:
+def _has_clean_values(variables: dict[str, str]) -> bool:
     """Whether no value needs the closer look that ``clean`` takes."""
+    values = "".join(list(variables.values()))  # as a list it is joined faster
     return not ("\0" in values or "\n" in values or "\r" in values)
 
 
