@@ -1,7 +1,7 @@
 import cython
 
 cdef int _BLANK, _TAB
-cdef dict _NAMES
+cdef dict _NAMES, _HOSTS
 
 
 cdef class Head:
@@ -32,6 +32,7 @@ cdef dict _joined(list fields)
 
 cdef str _new_name(bytes raw)
 cdef _framing(Head head, dict values)
+@cython.locals(options=str, tokens=list)
 cdef _connection(Head head)
 
 @cython.locals(count=int, name=bytes)

@@ -32,6 +32,7 @@ CRLF = b"\r\n"
 Fields = list[tuple[bytes, bytes]]
 
 _NAMES: dict[bytes, str] = {}
+_HOSTS: dict[str, tuple[str, str]] = {}  # that are valid
 _MAX_NAMES = 1024  # peers that make names up must not fill the memory
 
 
@@ -43,8 +44,15 @@ def require_httptools() -> None:
 
 def split_host(host: str) -> tuple[str, str] | None:
     """The host and the port ("" without one) of a Host field; None where it is not valid."""
-    match = _HOST.fullmatch(host)
-    return (match[1], match[2] or "") if match else None
+    parts = _HOSTS.get(host)
+    if parts is None:
+        match = _HOST.fullmatch(host)
+        if match is None:
+            return None
+        parts = match[1], match[2] or ""
+        if len(_HOSTS) < _MAX_NAMES and len(host) < 100:
+            _HOSTS[host] = parts
+    return parts
 
 
 class Head:
@@ -138,7 +146,9 @@ def _joined(fields: Fields) -> dict[str, str]:
         name = _NAMES.get(raw_name)
         if name is None:
             name = _new_name(raw_name)
-        value = raw_value.decode("latin-1").strip(" \t")
+        value = raw_value.decode("latin-1")
+        if raw_value and (raw_value[0] <= _BLANK or raw_value[-1] <= _BLANK):
+            value = value.strip(" \t")
         if name in values:
             value = f"{values[name]}{'; ' if name == 'cookie' else ', '}{value}"
         values[name] = value
@@ -175,12 +185,10 @@ def _framing(head: Head, values: dict[str, str]) -> None:
 
 
 def _connection(head: Head) -> None:
-    options = head.values.get("connection", "").lower().replace(" ", "").replace("\t", "")
-    tokens = options.split(",")
-    if "close" in tokens:
-        head.keep_alive = False
-    elif head.minor == 0:
-        head.keep_alive = "keep-alive" in tokens
+    options = head.values.get("connection", "")
+    if options or head.minor == 0:
+        tokens = options.lower().replace(" ", "").replace("\t", "").split(",")
+        head.keep_alive = "close" not in tokens and (head.minor > 0 or "keep-alive" in tokens)
     expectation = head.values.get("expect")
     if expectation is not None and head.minor:
         if expectation.lower() != "100-continue":

@@ -2,6 +2,7 @@ from gateways.protocols.base cimport Request
 from gateways.protocols.http_head cimport Head, split_host
 
 cdef int _NOTHING
+cdef dict _KEYS
 
 
 cdef class HTTPRequest(Request):
