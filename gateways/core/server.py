@@ -83,7 +83,7 @@ class Server(Host):
         acceptors = [
             Acceptor(self, listener, access, codecs.factory(listener)) for listener in listeners
         ]
-        self._listeners = ", ".join(map(str, listeners))
+        self._addresses = ", ".join(map(str, listeners))
         self._acceptors: list[Acceptor | Adopter] = [*acceptors]
         self._adopter = Adopter(keeping, acceptors)
         if keeping is not None:
@@ -121,12 +121,8 @@ class Server(Host):
             for acceptor in self._acceptors:
                 self.handlers[acceptor.fileno()] = acceptor
                 self.poller.watch(acceptor.fileno())
-        logger.log(
-            log_level,
-            "serving on %s with %d threads",
-            self._listeners,
-            len(self._workers),
-        )
+        threads = len(self._workers)
+        logger.log(log_level, "serving on %s with %d threads", self._addresses, threads)
 
     def tick(self) -> float | None:
         """What must be done from time to time; returns after how many seconds to come again.
