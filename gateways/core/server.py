@@ -187,6 +187,18 @@ class Server(Host):
             acceptor.close()
         self._drain(self.clock.now)
 
+    def look_again(self) -> None:
+        """Look at the shared sockets anew, because a process that accepted from them has left.
+
+        The kernel wakes one process for a connection; where that was the one that has left, it did
+        not come to accept it, and nobody else is woken before the next connection.
+        """
+        with self._accept_lock:
+            if not (self.paused or self.draining):
+                for acceptor in self._acceptors:
+                    self.poller.forget(acceptor.fileno())
+                    self.poller.watch(acceptor.fileno())
+
     def take_over(self, fd: int) -> None:
         """Serve a connection that another process of this program has handed on."""
         connection, requests = self._adopter.adopt(fd)

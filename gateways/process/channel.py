@@ -35,6 +35,7 @@ RETIRE = "retire"  # others go on with the same sockets, and with kept connectio
 LEAVE = "leave"  # others will, when somebody asks for something
 STOP = "stop"  # nobody will: serve what is in the backlog too
 QUIT = "quit"  # at once
+LOOK = "look"  # again at the shared sockets: see Server.look_again
 REOPEN = "reopen"  # the log files
 # To a template:
 FORK = "fork"  # a worker with this number; its channel comes along

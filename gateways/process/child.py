@@ -214,6 +214,8 @@ class Child:
         """Do as the supervisor says."""
         if message.kind == words.REOPEN:
             reopen_logs()
+        elif message.kind == words.LOOK and self._server is not None:
+            self._server.look_again()
         elif message.kind in (words.RETIRE, words.LEAVE, words.STOP, words.QUIT):
             self._leaving = message.kind
             if self._server is not None and message.kind != words.QUIT:

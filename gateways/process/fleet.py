@@ -287,6 +287,7 @@ class Fleet:
             self.replace(member, message.text)
         elif message.kind == words.LEFT and isinstance(member, Worker):
             member.accepts = False
+            self._have_others_look()
 
     def on_end(self, member: Member, status: int | None) -> None:
         """A process has ended; ``status`` as of ``os.waitpid``, None if it is not known."""
@@ -307,6 +308,10 @@ class Fleet:
             elif self.generation is member.generation and not self.stopping:
                 logger.error("%s has ended (%s); the next worker brings a new one", member, how)
 
+    def _have_others_look(self) -> None:
+        for worker in self.workers(State.SERVING):
+            worker.channel.send(words.LOOK)
+
     def _worker_ended(self, worker: Worker, how: str) -> None:
         state = worker.state
         for change in self.changes:
@@ -316,6 +321,7 @@ class Fleet:
             text = f"{EXIT_LOAD}\ngateways: error: {worker} ended before it could serve: {how}"
             self._failed(worker, text)
         elif state is State.SERVING and not self.stopping:
+            self._have_others_look()
             now = time.monotonic()
             self._patience.on_death(now, now - worker.since)
             running = [slot.describe(now) for slot in worker.slots() if slot.busy]

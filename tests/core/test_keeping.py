@@ -17,6 +17,7 @@ from gateways.config import Config
 from gateways.core.acceptor import Acceptor
 from gateways.core.keeping import Keeping
 from gateways.core.listener import Listener
+from gateways.core.poller import EpollPoller, Event
 from gateways.core.server import Server
 from gateways.process.single import SingleProcess
 from tests.core.serving import DEADLINE, POLLERS, Peer, Serving, eventually, serving
@@ -194,6 +195,40 @@ def test_one_that_is_just_being_taken_is_not_lost_with_its_new_server(
         os.close(keeping.take())
         peer.sock.close()
     held.close()
+
+
+class Forgetful(EpollPoller):
+    """What it is woken for is left undone, as by a process that leaves in that very moment."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.woken, self.proceed = threading.Event(), threading.Event()
+
+    def wait(self, timeout: float | None) -> Event | None:
+        event = super().wait(timeout)
+        if event is not None:
+            self.woken.set()
+            self.proceed.wait(DEADLINE)
+        return None
+
+
+def test_what_a_process_was_woken_for_that_has_left_is_found_by_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    leaving = Forgetful()
+    monkeypatch.setitem(POLLERS, "forgetful", lambda: leaving)
+    with serving(hello, tmp_path, threads=1, poller="forgetful") as served:
+        other = Server(hello, [listening(served)], Config())
+        with running(other):
+            eventually(lambda: other.handlers, "the other one")
+            peer = served.connect()
+            peer.send(request(1, VARIABLES, keep=False))
+            assert leaving.woken.wait(DEADLINE)
+            other.look_again()
+            assert peer.reply().body == b"hello"
+            peer.sock.close()
+        served.process.stop()
+        leaving.proceed.set()
 
 
 @pytest.mark.parametrize("gone", ["the peer", "the address"])
