@@ -11,7 +11,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-SOURCES := $(shell find gateways -name '*.py' -o -name '*.pxd')
+SOURCES := $(shell find gateways -name '*.py' -o -name '*.pxd' -o -name '*.pyx')
 
 .PHONY: run test test-compiled wheels lint bench bench-quick clean servers
 

@@ -16,7 +16,7 @@ from gateways.core.connection import Connection
 from gateways.core.poller import WRITE, wait_for
 from gateways.protocols.base import Request
 
-_GIVE_SECONDS = 1.0
+_GIVE_SECONDS = 0.1  # the main thread waits so long at most, at each tick
 _FLAGS = getattr(socket, "MSG_CMSG_CLOEXEC", 0)
 
 HandOn = Callable[[int], bool]

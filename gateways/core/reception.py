@@ -284,19 +284,24 @@ class Reception(Transport):
                 self.armed = 0
                 self._server.enqueue(self, self._bring_in(READ))
 
-    def give_away(self, hand_on: Callable[[int], bool]) -> None:
-        """Let another process go on with a kept connection on which nothing goes on."""
+    def give_away(self, hand_on: Callable[[int], bool]) -> bool:
+        """Let another process go on with a kept connection on which nothing goes on.
+
+        False where that does not take it now, so that there is no use in asking for the next one.
+        """
         with self.lock:
             busy = self.running or self._queue.size or self.eof or self.lingering
             if not self.armed or busy or self.codec.phase() is not Phase.IDLE:
-                return
+                return True
             # While nobody reads here: what comes from now on is the other's to read.
-            if hand_on(self._fd):
-                self.armed = 0
-                self.closed = True
-                self._server.forget(self, self._fd)
-                self._poller.forget(self._fd)
-                os.close(self._fd)
+            if not hand_on(self._fd):
+                return False
+            self.armed = 0
+            self.closed = True
+            self._server.forget(self, self._fd)
+            self._poller.forget(self._fd)
+            os.close(self._fd)
+            return True
 
     def _finish_connection(self) -> None:
         """Everything is sent and nothing runs: close, or linger while the peer still sends."""

@@ -1,6 +1,6 @@
 import cython
 
-cdef Py_ssize_t _TEXT
+cdef Py_ssize_t _TEXT, _METHOD, _CLIENT
 
 
 cdef class Recorder:
@@ -10,7 +10,7 @@ cdef class Recorder:
     cdef object _pack_into
     cdef object _now
 
-    @cython.locals(text=str)
+    @cython.locals(text=str, method=str, client=str)
     cpdef begin(self, Py_ssize_t thread, dict variables)
 
     cpdef end(self, Py_ssize_t thread)

@@ -14,6 +14,7 @@ IDLE, BUSY = 0, 1
 SLOT_BYTES = 256
 _SLOT = struct.Struct("<B7xdQ232s")  # state, since, requests, texts
 _TEXT = 232
+_METHOD, _CLIENT = 16, 48
 
 
 class Slot(NamedTuple):
@@ -52,10 +53,10 @@ class Recorder:
         """The thread with this number begins a request."""
         get = variables.get
         self._requests[thread] = requests = self._requests[thread] + 1
-        text = (
-            f"{get('REQUEST_METHOD', '')}\0{get('REMOTE_ADDR', '')}\0"
-            f"{get('SCRIPT_NAME', '')}{get('PATH_INFO', '')}"
-        )
+        method, client = get("REQUEST_METHOD", ""), get("REMOTE_ADDR", "")
+        if len(method) > _METHOD or len(client) > _CLIENT:  # it must not hide the path
+            method, client = method[:_METHOD], client[:_CLIENT]
+        text = f"{method}\0{client}\0{get('SCRIPT_NAME', '')}{get('PATH_INFO', '')}"
         if len(text) > _TEXT:
             text = text[:_TEXT]
         self._pack_into(

@@ -38,12 +38,11 @@ class SendQueue:
         else:
             self._buffers = out
         self.size += size
-        while self._buffers:
-            try:
-                if not self._send_some(fd):
-                    return  # there is no room for more; to try would cost a call
-            except BlockingIOError:
-                return
+        try:
+            while self._buffers and self._send_some(fd):
+                pass  # else there is no room for more, and to try would cost a call
+        except BlockingIOError:
+            pass
 
     def _send_some(self, fd: int) -> bool:
         """One call; whether all that it offered was taken."""
@@ -59,7 +58,7 @@ class SendQueue:
                     break
                 offered += len(buffer)
                 count += 1
-            sent = os.write(fd, first) if count == 1 else os.writev(fd, self._buffers[:count])
+            sent = send(fd, first) if count == 1 else os.writev(fd, self._buffers[:count])
         self._drop(sent)
         return bool(sent == offered)
 

@@ -209,7 +209,8 @@ class Server(Host):
         """Hand on or close kept connections; what is not idle now may be the next time."""
         if self._hand_on is not None:
             for connection in self._snapshot():
-                connection.give_away(self._hand_on)
+                if not connection.give_away(self._hand_on):
+                    break  # the rest at the next tick
             return
         self._next_drain = now + SPARED_SECONDS / 4
         for connection in self._snapshot():

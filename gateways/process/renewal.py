@@ -48,7 +48,10 @@ class Renewal:
 
     def keep(self, fd: int) -> bool:
         """Take a connection along (a ``core.keeping.HandOn``)."""
-        self.connections.append(os.dup(fd))
+        try:
+            self.connections.append(os.dup(fd))
+        except OSError:
+            return False  # there are too many; each that is taken makes room for another one
         return True
 
     def let_go(self) -> None:

@@ -197,6 +197,28 @@ def test_one_that_is_just_being_taken_is_not_lost_with_its_new_server(
     held.close()
 
 
+def test_where_nobody_takes_one_the_others_are_not_offered_in_vain(tmp_path: Path) -> None:
+    """To offer one may take a moment, for which the main thread can do nothing else."""
+    offered: list[int] = []
+
+    def refuse(fd: int) -> bool:
+        offered.append(fd)
+        return False
+
+    with serving(hello, tmp_path) as served:
+        peers = [served.connect() for _ in range(5)]
+        eventually(lambda: [c.armed for c in served.server.connections] == [1] * 5, "the peers")
+        for connection in served.server.connections:
+            assert not connection.give_away(refuse)
+        offered.clear()
+        served.server._hand_on = refuse
+        served.server._drain(0.0)
+        assert len(offered) == 1
+        served.server._hand_on = None
+        for peer in peers:
+            peer.sock.close()
+
+
 class Forgetful(EpollPoller):
     """What it is woken for is left undone, as by a process that leaves in that very moment."""
 
