@@ -8,9 +8,8 @@ cdef class Recorder:
     cdef list _offsets
     cdef list _requests
     cdef object _pack_into
-    cdef object _now
 
     @cython.locals(text=str, method=str, client=str)
-    cpdef begin(self, Py_ssize_t thread, dict variables)
+    cpdef begin(self, Py_ssize_t thread, dict variables, double now)
 
     cpdef end(self, Py_ssize_t thread)

@@ -6,7 +6,6 @@ The layout is the scoreboard's (``gateways.process.scoreboard``), which reads it
 from __future__ import annotations
 
 import struct
-import time
 from typing import NamedTuple
 
 IDLE, BUSY = 0, 1
@@ -21,7 +20,7 @@ class Slot(NamedTuple):
     """What a thread does, or did last."""
 
     busy: bool
-    since: float  # when its request began, by the monotonic clock
+    since: float  # when its request began, by the monotonic clock, to a tick of the server's
     requests: int
     method: str
     path: str
@@ -47,23 +46,23 @@ class Recorder:
         self._offsets = offsets
         self._requests = [0] * len(offsets)
         self._pack_into = _SLOT.pack_into
-        self._now = time.monotonic
 
-    def begin(self, thread: int, variables: dict[str, str]) -> None:
-        """The thread with this number begins a request."""
-        get = variables.get
+    def begin(self, thread: int, variables: dict[str, str], now: float) -> None:
+        """The thread with this number begins a request; ``now`` may be the coarse clock's."""
         self._requests[thread] = requests = self._requests[thread] + 1
-        method, client = get("REQUEST_METHOD", ""), get("REMOTE_ADDR", "")
+        method = variables.get("REQUEST_METHOD", "")
+        client = variables.get("REMOTE_ADDR", "")
         if len(method) > _METHOD or len(client) > _CLIENT:  # it must not hide the path
             method, client = method[:_METHOD], client[:_CLIENT]
-        text = f"{method}\0{client}\0{get('SCRIPT_NAME', '')}{get('PATH_INFO', '')}"
+        path = variables.get("PATH_INFO", "")
+        text = f"{method}\0{client}\0{variables.get('SCRIPT_NAME', '')}{path}"
         if len(text) > _TEXT:
             text = text[:_TEXT]
         self._pack_into(
             self._view,
             self._offsets[thread],
             BUSY,
-            self._now(),
+            now,
             requests,
             text.encode("latin-1", "replace"),
         )

@@ -145,7 +145,7 @@ class Worker:
         if server.clock.parked:
             server.clock.unpark()
         if server.recorder is not None:
-            server.recorder.begin(self.number, request.variables)
+            server.recorder.begin(self.number, request.variables, server.clock.now)
         if server.observers:
             tell_begin(server.observers, self.number, connection, request)
         if request.refusal is not None or request.aborted:

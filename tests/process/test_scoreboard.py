@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 
 import pytest
@@ -27,18 +26,16 @@ def board() -> Iterator[Scoreboard]:
 
 def test_a_slot_says_what_runs_then_what_ran_last(board: Scoreboard) -> None:
     recorder = board.recorder(1)
-    before = time.monotonic()
-    recorder.begin(2, GET)
+    recorder.begin(2, GET, 123.5)
     (idle, slot) = board.slots(1)
     assert slot[3:] == ("GET", "/app/p", "192.0.2.1")
-    assert (slot.busy, slot.requests) == (True, 1)
-    assert before <= slot.since <= time.monotonic()
-    assert slot.describe(slot.since + 12) == "GET /app/p (from 192.0.2.1, 12.0 s)"
+    assert (slot.busy, slot.requests, slot.since) == (True, 1, 123.5)
+    assert slot.describe(135.5) == "GET /app/p (from 192.0.2.1, 12.0 s)"
     assert (idle.busy, idle.requests, idle.path) == (False, 0, "")
     assert (board.busy(0), board.busy(1), board.requests(1)) == (0, 1, 1)
     recorder.end(2)
     assert board.slots(1)[1] == slot._replace(busy=False)
-    recorder.begin(2, {})
+    recorder.begin(2, {}, 200.0)
     assert board.slots(1)[1][2:] == (2, "", "", "")
     board.clear(1)
     assert board.slots(1)[1][:3] == (False, 0.0, 0)
@@ -58,6 +55,6 @@ def test_a_slot_says_what_runs_then_what_ran_last(board: Scoreboard) -> None:
 def test_one_text_does_not_hide_another(
     board: Scoreboard, variables: dict[str, str], shown: tuple[str, str, str]
 ) -> None:
-    board.recorder(0).begin(1, {**GET, **variables})
+    board.recorder(0).begin(1, {**GET, **variables}, 1.0)
     assert board.slots(0)[0][3:] == shown
     assert board.slots(0)[1].requests == 0  # nothing of it has got into the next slot
