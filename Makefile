@@ -1,7 +1,6 @@
 # make run     serve a demo application over FastCGI and show an answer; Ctrl-C ends it
-# make test    the whole suite, behind the real web servers as well
+# make test    the whole suite, behind the real web servers as well; TESTS="tests/core …" for a part
 # make test-compiled   the same on the compiled build: what is tested is what pip would install;
-#              TESTS="tests/core …" for a part of it
 # make wheels  the source distribution, and from it the wheels of both builds
 # make lint    ruff and mypy
 # make bench   what a request costs beside other servers, and CGI beside wsgiref's; 20 minutes
@@ -19,7 +18,7 @@ run: .venv/run
 	@$(BIN)/python contrib/demo/run.py
 
 test: .venv/test servers
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(TESTS)
 
 # Where there is no directory gateways/, Python can only import the one that is installed.
 test-compiled: .venv-compiled/test servers

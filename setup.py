@@ -38,6 +38,7 @@ COMPILED = [
     "gateways.protocols.auto",
     "gateways.protocols.base",
     "gateways.protocols.chunked",
+    "gateways.protocols.familiar",
     "gateways.protocols.fastcgi",
     "gateways.protocols.fastcgi_response",
     "gateways.protocols.fastcgi_state",

@@ -20,6 +20,8 @@ cdef class Request:
     cdef public object overdue
     cdef public bint abandoned
 
+    cpdef set_up(self)
+
 
 cdef class Codec:
     cdef public list output

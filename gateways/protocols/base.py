@@ -97,6 +97,10 @@ class Request:
     )
 
     def __init__(self) -> None:
+        self.set_up()
+
+    def set_up(self) -> None:
+        """``__init__`` for subclasses, to be called as C."""
         self.variables: dict[str, str] = {}
         self.content_length: int | None = None
         self.body: BodySink | None = None  # None: it has no body

@@ -108,7 +108,7 @@ class FastCGIRequest(Request):
     )
 
     def __init__(self, request_id: int, role: int) -> None:
-        super().__init__()
+        self.set_up()
         self.id = request_id
         self.role = role
         self.receiving = _PARAMS  # one of ``Receiving``

@@ -60,7 +60,8 @@ MODIFIERS = {
     255: "generic response",
 }
 
-_PREFIX = "UWSGI_"
+_HEADER_SIZE = UWSGI_HEADER.size
+_PREFIX = b"UWSGI_"
 _SCHEME = "UWSGI_SCHEME"
 
 
@@ -73,13 +74,14 @@ class Uwsgi(OneShot):
 
     def _head_size(self, data: bytes) -> int:
         """The header tells (see ``OneShot._head_size``)."""
-        if len(data) < UWSGI_HEADER.size:
-            return UWSGI_HEADER.size
-        modifier1, size, modifier2 = UWSGI_HEADER.unpack_from(data)
+        if len(data) < _HEADER_SIZE:
+            return _HEADER_SIZE
+        modifier1 = data[0]
+        modifier2 = data[3]
         if modifier1 == REQUEST or (modifier1 == REQUEST_MANAGE_PATH_INFO and not modifier2):
-            return int(UWSGI_HEADER.size + size)
+            return _HEADER_SIZE + (data[1] | data[2] << 8)
         if modifier1 == PING and not modifier2:
-            return UWSGI_HEADER.size
+            return _HEADER_SIZE
         name = MODIFIERS.get(modifier1)
         called = f" ({name})" if name else ""
         second = f" with modifier2 {modifier2}" if modifier2 else ""
@@ -90,18 +92,17 @@ class Uwsgi(OneShot):
         if head[0] == PING:
             self.output.append(PONG)
             return None
-        data = head[UWSGI_HEADER.size :]
         limit = self._settings.max_variables_bytes
-        if limit and len(data) > limit:
-            name, size = largest(iter_vars(data))
+        if limit and len(head) - _HEADER_SIZE > limit:
+            name, size = largest(iter_vars(head[_HEADER_SIZE:]))
             raise LimitExceeded(
-                f"the variables have {len(data)} bytes, max_variables_bytes allows {limit}; "
-                f"the largest is {name[:100]!r} with {size} bytes",
+                f"the variables have {len(head) - _HEADER_SIZE} bytes, max_variables_bytes allows "
+                f"{limit}; the largest is {name[:100]!r} with {size} bytes",
                 431,
             )
-        variables = decode_vars(data, self._settings.max_variables)
-        for name in [name for name in variables if name.startswith(_PREFIX) and name != _SCHEME]:
-            del variables[name]
+        variables = decode_vars(head, self._settings.max_variables, _HEADER_SIZE)
+        if _PREFIX in head:
+            _remove_commands(variables)
         if head[0] == REQUEST_MANAGE_PATH_INFO:
             _strip_script_name(variables)
         self._protocol = variables.get("SERVER_PROTOCOL", "")
@@ -111,6 +112,13 @@ class Uwsgi(OneShot):
         """With a status line, which Apache insists on; the version is the request's own."""
         is_old = self._protocol in ("", "HTTP/1.0")
         return status_line_head("HTTP/1.0" if is_old else "HTTP/1.1", status, headers)
+
+
+def _remove_commands(variables: dict[str, str]) -> None:
+    """Remove what the uWSGI server would obey to."""
+    prefix = _PREFIX.decode()
+    for name in [name for name in variables if name.startswith(prefix) and name != _SCHEME]:
+        del variables[name]
 
 
 def _strip_script_name(variables: dict[str, str]) -> None:

@@ -11,6 +11,8 @@ from __future__ import annotations
 import struct
 
 from gateways.errors import LimitExceeded, ProtocolError
+from gateways.protocols.familiar import Name, Names, are_clean, have_no_breaks
+from gateways.protocols import room
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:
@@ -19,27 +21,6 @@ if TYPE_CHECKING:
 _LENGTH = struct.Struct(">I")
 _UWSGI_LENGTH = struct.Struct("<H")
 
-
-class _Name:
-    """A name that is fine, and the one that came behind it the last time.
-
-    Web servers send the same few with every request and in the same order: to compare with what is
-    expected is cheaper than to look the name up. The environ builder, too, finds names in a dict
-    faster that are the very objects.
-    """
-
-    __slots__ = ("follower", "length", "raw", "text")
-
-    def __init__(self, text: str) -> None:
-        self.text = text
-        self.raw = text.encode("latin-1")
-        self.length = len(text)
-        self.follower: _Name | None = None
-
-
-_names: dict[str, _Name] = {}
-_MAX_NAMES = 1024  # peers that make names up must not fill the memory
-_NO_NAME = _Name("")  # what precedes the first one, and stands for those that need a closer look
 
 # Names that begin so are ours to set; from the wire they could forge what the application trusts.
 RESERVED_PREFIXES = ("wsgi.", "gateways.")
@@ -53,79 +34,101 @@ def decode_pairs(data: bytes, max_variables: int = 0) -> dict[str, str]:
     ``clean``. Raises ProtocolError where a pair runs past the end, LimitExceeded (431) where
     there are more than ``max_variables`` (0: no limit).
     """
-    text = data.decode("latin-1")
-    variables: dict[str, str] = {}
+    variables = room.new_variables()
+    fresh: list[Name] = []  # those with other values than the last time
+    values: list[str] = []
     position = 0
     end = len(data)
     read = 0
-    name = _NO_NAME
+    name = _pairs.first
     try:
         while position < end:
+            read += 1
+            expected = name.follower
+            if expected is not None:
+                pair = expected.pair
+                if pair is not None and data.startswith(pair.raw, position):
+                    name = expected
+                    variables[name.text] = pair.value
+                    position += pair.size
+                    continue
             name_length = data[position]
             value_length = data[position + 1]
             position += 2
             if name_length | value_length > 127:
                 position, name_length, value_length = _long_lengths(data, position - 2)
             middle = position + name_length
-            expected = name.follower
             if (
                 expected is None
                 or expected.length != name_length
                 or not data.startswith(expected.raw, position)
             ):
-                expected = _name(text[position:middle], name)
+                expected = _pairs.find(data[position:middle].decode("latin-1"), name)
             name = expected
             position = middle + value_length
-            variables[name.text] = text[middle:position]
-            read += 1
+            variables[name.text] = value = data[middle:position].decode("latin-1")
+            fresh.append(name)
+            values.append(value)
     except (IndexError, struct.error):
         position = end + 1
     if position != end:
         raise ProtocolError("a name-value pair runs past the end of its stream")
-    if read != len(variables) or "" in variables or not _has_clean_values(variables):
+    if read != len(variables) or "" in variables or not _pairs.take(fresh, values):
         variables = clean(iter_pairs(data))
     _check_count(variables, max_variables)
     return variables
 
 
-def decode_vars(data: bytes, max_variables: int = 0) -> dict[str, str]:
+def decode_vars(data: bytes, max_variables: int = 0, start: int = 0) -> dict[str, str]:
     """Decode the vars of a uwsgi packet: names and values, each behind a 16-bit LE length.
+
+    They begin at ``start`` in ``data``.
 
     Names and repeated names are treated as in ``clean``. Raises ProtocolError for an empty name
     and where a variable runs past the end, LimitExceeded (431) as ``decode_pairs`` does.
     """
-    text = data.decode("latin-1")
-    variables: dict[str, str] = {}
-    position = 0
+    variables = room.new_variables()
+    fresh: list[Name] = []  # those with other values than the last time
+    values: list[str] = []
+    position = start
     end = len(data)
     read = 0
     has_empty_name = False
-    name = _NO_NAME
+    name = _vars.first
     try:
         while position < end:
+            read += 1
+            expected = name.follower
+            if expected is not None:
+                pair = expected.pair
+                if pair is not None and data.startswith(pair.raw, position):
+                    name = expected
+                    variables[name.text] = pair.value
+                    position += pair.size
+                    continue
             name_length = data[position] | data[position + 1] << 8
             position += 2
             middle = position + name_length
-            expected = name.follower
             if (
                 expected is None
                 or expected.length != name_length
                 or not data.startswith(expected.raw, position)
             ):
-                expected = _name(text[position:middle], name)
+                expected = _vars.find(data[position:middle].decode("latin-1"), name)
             name = expected
             position = middle + 2 + (data[middle] | data[middle + 1] << 8)
-            variables[name.text] = text[middle + 2 : position]
+            variables[name.text] = value = data[middle + 2 : position].decode("latin-1")
             has_empty_name = has_empty_name or not name_length
-            read += 1
+            fresh.append(name)
+            values.append(value)
     except IndexError:
         position = end + 1
     if position != end:
         raise ProtocolError("a uwsgi variable runs past the end of its packet")
     if has_empty_name:
         raise ProtocolError("a uwsgi variable has an empty name")
-    if read != len(variables) or "" in variables or not _has_clean_values(variables):
-        variables = clean(iter_vars(data))
+    if read != len(variables) or "" in variables or not _vars.take(fresh, values):
+        variables = clean(iter_vars(data[start:]))
     _check_count(variables, max_variables)
     return variables
 
@@ -159,7 +162,8 @@ def decode_fields(data: bytes, max_variables: int = 0) -> dict[str, str]:
     if "" in variables:
         raise ProtocolError("an SCGI header has an empty name")
     is_repeated = len(fields) != 2 * len(variables)
-    is_clean = _has_clean_values(variables) and _are_clean("".join(variables))
+    values = "".join(list(variables.values()))  # as a list it is joined faster
+    is_clean = have_no_breaks(values) and are_clean("".join(variables))
     if is_repeated or not is_clean:
         variables = clean(iter_fields(data))
     _check_count(variables, max_variables)
@@ -236,36 +240,17 @@ def encode_pairs(pairs: Iterable[tuple[str | bytes, str | bytes]]) -> bytes:
     return bytes(out)
 
 
-def _has_clean_values(variables: dict[str, str]) -> bool:
-    """Whether no value needs the closer look that ``clean`` takes."""
-    values = "".join(list(variables.values()))  # as a list it is joined faster
-    return not ("\0" in values or "\n" in values or "\r" in values)
+def _encode_pair(name: str, value: str) -> bytes:
+    return encode_pairs([(name, value)])
 
 
-def _are_clean(names: str) -> bool:
-    """Whether no name does."""
-    return not (
-        "=" in names
-        or "\0" in names
-        or "\n" in names
-        or "\r" in names
-        or "wsgi." in names
-        or "gateways." in names
-    )
+def _encode_var(name: str, value: str) -> bytes:
+    parts = name.encode("latin-1"), value.encode("latin-1")
+    return b"".join(_UWSGI_LENGTH.pack(len(part)) + part for part in parts)
 
 
-def _name(text: str, before: _Name) -> _Name:
-    """A name that was not expected behind ``before``."""
-    name = _names.get(text)
-    if name is None:
-        if not text or not _are_clean(text):
-            return _NO_NAME
-        name = _Name(text)
-        if len(_names) >= _MAX_NAMES or len(text) >= 100:
-            return name
-        _names[text] = name
-    before.follower = name
-    return name
+_pairs = Names(_encode_pair)
+_vars = Names(_encode_var)
 
 
 def clean(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -3,6 +3,7 @@ import cython
 
 cdef tuple _SUSPECTS
 cdef object _DROPPED
+cdef set _ports
 
 
 cdef class EnvironBuilder:
@@ -11,15 +12,29 @@ cdef class EnvironBuilder:
     cdef bint _assumption_logged
     cdef dict _base
 
+    @cython.locals(name=str, https=bint)
     cpdef dict build(self, dict variables, body, errors)
+
+    @cython.locals(server_name=str, port=str)
     cdef _fill_in(self, dict variables, bint https)
+
+    @cython.locals(script_name=str, path_info=str, split=bint)
     cpdef _detect_paths(self, dict variables)
     cdef _mounted_paths(self, dict variables, prefix)
 
 
-cdef _set_paths(dict variables, script_name, path_info)
-cdef _note_original(dict variables, str name, str note, value)
-cdef _request_path(dict variables)
-cdef bint _below(path, prefix) except -1
+cdef bint _is_port(str port) except -1
+cdef _set_paths(dict variables, str script_name, str path_info)
+
+@cython.locals(original=str)
+cdef _note_original(dict variables, str name, str note, str value)
+
+@cython.locals(uri=str)
+cdef str _request_path(dict variables)
+cdef bint _below(str path, str prefix) except -1
+
+@cython.locals(script=str, software=str)
 cdef bint _splits_paths(dict variables) except -1
-cdef _server_name(given, dict variables)
+
+@cython.locals(name=str)
+cdef str _server_name(str given, dict variables)

@@ -34,6 +34,9 @@ _DROPPED = frozenset(
 _ABSENT_IF_EMPTY = {"CONTENT_TYPE", "HTTPS", "AUTH_TYPE", "REMOTE_USER", "REMOTE_IDENT"}
 _SUSPECTS = tuple(_DROPPED | _ABSENT_IF_EMPTY)
 
+_ports: set[str] = set()
+_MAX_PORTS = 64
+
 
 class EnvironBuilder:
     """Builds the environ of each request of one server process.
@@ -103,10 +106,10 @@ class EnvironBuilder:
         if "QUERY_STRING" not in variables:
             variables["QUERY_STRING"] = variables.get("REQUEST_URI", "").partition("?")[2]
         server_name = variables.get("SERVER_NAME", "")
-        if server_name in ("", "_") or ":" in server_name:
+        if not server_name or server_name == "_" or ":" in server_name:
             variables["SERVER_NAME"] = _server_name(server_name, variables)
         port = variables.get("SERVER_PORT", "")
-        if not (port.isdigit() and port.isascii()):
+        if port not in _ports and not _is_port(port):
             variables["SERVER_PORT"] = "443" if https else "80"
         if not variables.get("SERVER_PROTOCOL"):
             variables["SERVER_PROTOCOL"] = "HTTP/1.0"
@@ -163,12 +166,22 @@ class EnvironBuilder:
             raise ProtocolError(f"the path {path!r} is not below --script-name {prefix}", 404)
 
 
+def _is_port(port: str) -> bool:
+    """Whether it is a number; one that is, is remembered: a site has few of them."""
+    if not (port.isdigit() and port.isascii()):
+        return False
+    if len(_ports) < _MAX_PORTS and len(port) <= 5:
+        _ports.add(port)
+    return True
+
+
 def _set_paths(variables: dict[str, str], script_name: str, path_info: str) -> None:
     """Set both so that PEP 3333 holds: "" or a leading slash, and no trailing one before a path."""
-    if script_name.endswith("/"):
-        script_name = script_name.rstrip("/")
-    if script_name and script_name[0] != "/":
-        script_name = "/" + script_name
+    if script_name:
+        if script_name[-1] == "/":
+            script_name = script_name.rstrip("/")
+        if script_name and script_name[0] != "/":
+            script_name = "/" + script_name
     if path_info and path_info[0] != "/":
         # An absolute-form or asterisk-form target: only the request line tells the path.
         path_info = _request_path(variables)
@@ -236,10 +249,11 @@ def _splits_paths(variables: dict[str, str]) -> bool:
 
     It is where the script exists (mod_fcgid, CGI), and with lighttpd, which always splits.
     """
-    if variables.get("SERVER_SOFTWARE", "").startswith("lighttpd"):
+    software = variables.get("SERVER_SOFTWARE", "")
+    if software.startswith("lighttpd"):
         return True
     script = variables.get("SCRIPT_FILENAME", "")
-    if not script.startswith("/"):
+    if not script or script[0] != "/":
         return False
     try:
         return stat.S_ISREG(os.stat(script.encode("latin-1")).st_mode)
@@ -249,9 +263,10 @@ def _splits_paths(variables: dict[str, str]) -> bool:
 
 def _server_name(given: str, variables: dict[str, str]) -> str:
     """A host without a port; nginx says "" or "_" for "any name", HAProxy adds the port."""
-    name = given if given not in ("", "_") else variables.get("HTTP_HOST", "")
-    if name.startswith("["):
-        name = name.partition("]")[0] + "]"
-    elif name.count(":") == 1:
-        name = name.partition(":")[0]
+    name = variables.get("HTTP_HOST", "") if not given or given == "_" else given
+    if ":" in name:
+        if name[0] == "[":
+            name = name.partition("]")[0] + "]"
+        elif name.count(":") == 1:
+            name = name.partition(":")[0]
     return name or variables.get("SERVER_ADDR") or "localhost"
