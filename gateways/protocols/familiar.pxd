@@ -20,6 +20,7 @@ cdef class Name:
 cdef class Names:
     cdef object _encode
     cdef dict _known
+    cdef object _is_refused
     cdef readonly Name first
 
     @cython.locals(name=Name)

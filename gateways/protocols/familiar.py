@@ -53,13 +53,21 @@ class Name:
 
 
 class Names:
-    """The names of one wire format, in which ``encode`` writes a pair. ``first`` precedes the
-    first one of a request, and stands for those that need a closer look."""
+    """The names of one wire format, in which ``encode`` writes a pair.
 
-    __slots__ = ("_encode", "_known", "first")
+    ``first`` precedes the first one of a request. It also stands for those that need a closer
+    look, as those do that ``is_refused``.
+    """
 
-    def __init__(self, encode: Callable[[str, str], bytes]) -> None:
+    __slots__ = ("_encode", "_is_refused", "_known", "first")
+
+    def __init__(
+        self,
+        encode: Callable[[str, str], bytes],
+        is_refused: Callable[[str], bool] = lambda text: False,
+    ) -> None:
         self._encode = encode
+        self._is_refused = is_refused
         self._known: dict[str, Name] = {}
         self.first = Name("")
 
@@ -67,7 +75,7 @@ class Names:
         """A name that was not expected behind ``before``."""
         name = self._known.get(text)
         if name is None:
-            if not text or not are_clean(text):
+            if not text or not are_clean(text) or self._is_refused(text):
                 return self.first
             name = Name(text)
             if len(self._known) >= _MAX_NAMES or len(text) >= _LONGEST_NAME:

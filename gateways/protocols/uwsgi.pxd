@@ -5,7 +5,6 @@ from gateways.protocols.oneshot cimport OneShot
 from gateways.protocols.variables cimport decode_vars
 
 cdef Py_ssize_t _HEADER_SIZE
-cdef bytes _PREFIX
 
 
 cdef class Uwsgi(OneShot):

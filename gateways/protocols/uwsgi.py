@@ -61,8 +61,6 @@ MODIFIERS = {
 }
 
 _HEADER_SIZE = UWSGI_HEADER.size
-_PREFIX = b"UWSGI_"
-_SCHEME = "UWSGI_SCHEME"
 
 
 class Uwsgi(OneShot):
@@ -101,8 +99,6 @@ class Uwsgi(OneShot):
                 431,
             )
         variables = decode_vars(head, self._settings.max_variables, _HEADER_SIZE)
-        if _PREFIX in head:
-            _remove_commands(variables)
         if head[0] == REQUEST_MANAGE_PATH_INFO:
             _strip_script_name(variables)
         self._protocol = variables.get("SERVER_PROTOCOL", "")
@@ -112,13 +108,6 @@ class Uwsgi(OneShot):
         """With a status line, which Apache insists on; the version is the request's own."""
         is_old = self._protocol in ("", "HTTP/1.0")
         return status_line_head("HTTP/1.0" if is_old else "HTTP/1.1", status, headers)
-
-
-def _remove_commands(variables: dict[str, str]) -> None:
-    """Remove what the uWSGI server would obey to."""
-    prefix = _PREFIX.decode()
-    for name in [name for name in variables if name.startswith(prefix) and name != _SCHEME]:
-        del variables[name]
 
 
 def _strip_script_name(variables: dict[str, str]) -> None:

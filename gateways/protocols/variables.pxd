@@ -1,9 +1,9 @@
 import cython
 
-from gateways.protocols.familiar cimport Name, Names, Pair, are_clean, have_no_breaks
+from gateways.protocols.familiar cimport Name, Names, Pair
 from gateways.protocols cimport room
 
-cdef Names _pairs, _vars
+cdef Names _fields, _pairs, _vars
 
 
 @cython.locals(
@@ -19,7 +19,10 @@ cpdef dict decode_pairs(bytes data, Py_ssize_t max_variables=*)
 )
 cpdef dict decode_vars(bytes data, Py_ssize_t max_variables=*, Py_ssize_t start=*)
 
-@cython.locals(fields=list, variables=dict, values=str)
+@cython.locals(
+    variables=dict, fresh=list, values=list, value=str, position=Py_ssize_t, end=Py_ssize_t,
+    middle=Py_ssize_t, read=Py_ssize_t, name=Name, expected=Name, pair=Pair, has_empty_name=bint,
+)
 cpdef dict decode_fields(bytes data, Py_ssize_t max_variables=*)
 
 cdef _check_count(dict variables, Py_ssize_t max_variables)

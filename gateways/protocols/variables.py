@@ -11,7 +11,7 @@ from __future__ import annotations
 import struct
 
 from gateways.errors import LimitExceeded, ProtocolError
-from gateways.protocols.familiar import Name, Names, are_clean, have_no_breaks
+from gateways.protocols.familiar import Name, Names
 from gateways.protocols import room
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
@@ -82,7 +82,8 @@ def decode_pairs(data: bytes, max_variables: int = 0) -> dict[str, str]:
 def decode_vars(data: bytes, max_variables: int = 0, start: int = 0) -> dict[str, str]:
     """Decode the vars of a uwsgi packet: names and values, each behind a 16-bit LE length.
 
-    They begin at ``start`` in ``data``.
+    They begin at ``start`` in ``data``. Those that would have a uWSGI server load or run something
+    (``UWSGI_FILE`` and more) are dropped.
 
     Names and repeated names are treated as in ``clean``. Raises ProtocolError for an empty name
     and where a variable runs past the end, LimitExceeded (431) as ``decode_pairs`` does.
@@ -129,6 +130,8 @@ def decode_vars(data: bytes, max_variables: int = 0, start: int = 0) -> dict[str
         raise ProtocolError("a uwsgi variable has an empty name")
     if read != len(variables) or "" in variables or not _vars.take(fresh, values):
         variables = clean(iter_vars(data[start:]))
+        for command in list(filter(_is_command, variables)):
+            del variables[command]
     _check_count(variables, max_variables)
     return variables
 
@@ -153,18 +156,45 @@ def decode_fields(data: bytes, max_variables: int = 0) -> dict[str, str]:
     Names and repeated names are treated as in ``clean``. Raises ProtocolError for an empty name,
     for a name without a value and without the last NUL, LimitExceeded (431) as ``decode_pairs``.
     """
-    fields = data.decode("latin-1").split("\0")
-    if fields.pop():
+    variables = room.new_variables()
+    fresh: list[Name] = []  # those with other values than the last time
+    values: list[str] = []
+    position = 0
+    end = len(data)
+    if end and data[end - 1]:
         raise ProtocolError("the SCGI headers do not end in a NUL")
-    if len(fields) % 2:
-        raise ProtocolError("an SCGI header has a name and no value")
-    variables = dict(zip(fields[::2], fields[1::2], strict=True))
-    if "" in variables:
+    read = 0
+    has_empty_name = False
+    name = _fields.first
+    while position < end:
+        read += 1
+        expected = name.follower
+        if expected is not None:
+            pair = expected.pair
+            if pair is not None and data.startswith(pair.raw, position):
+                name = expected
+                variables[name.text] = pair.value
+                position += pair.size
+                continue
+        middle = data.find(b"\0", position)
+        if middle + 1 == end:
+            raise ProtocolError("an SCGI header has a name and no value")
+        if (
+            expected is None
+            or expected.length != middle - position
+            or not data.startswith(expected.raw, position)
+        ):
+            expected = _fields.find(data[position:middle].decode("latin-1"), name)
+        name = expected
+        has_empty_name = has_empty_name or middle == position
+        position = data.find(b"\0", middle + 1)
+        variables[name.text] = value = data[middle + 1 : position].decode("latin-1")
+        fresh.append(name)
+        values.append(value)
+        position += 1
+    if has_empty_name:
         raise ProtocolError("an SCGI header has an empty name")
-    is_repeated = len(fields) != 2 * len(variables)
-    values = "".join(list(variables.values()))  # as a list it is joined faster
-    is_clean = have_no_breaks(values) and are_clean("".join(variables))
-    if is_repeated or not is_clean:
+    if read != len(variables) or "" in variables or not _fields.take(fresh, values):
         variables = clean(iter_fields(data))
     _check_count(variables, max_variables)
     return variables
@@ -244,13 +274,22 @@ def _encode_pair(name: str, value: str) -> bytes:
     return encode_pairs([(name, value)])
 
 
+def _is_command(name: str) -> bool:
+    return name.startswith("UWSGI_") and name != "UWSGI_SCHEME"
+
+
+def _encode_field(name: str, value: str) -> bytes:
+    return f"{name}\0{value}\0".encode("latin-1")
+
+
 def _encode_var(name: str, value: str) -> bytes:
     parts = name.encode("latin-1"), value.encode("latin-1")
     return b"".join(_UWSGI_LENGTH.pack(len(part)) + part for part in parts)
 
 
 _pairs = Names(_encode_pair)
-_vars = Names(_encode_var)
+_vars = Names(_encode_var, _is_command)
+_fields = Names(_encode_field)
 
 
 def clean(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:
