@@ -175,7 +175,7 @@ class FastCGI(FastCGIResponses):
         if role not in self._settings.roles:
             self._reject(request_id, FCGI_UNKNOWN_ROLE)
             return
-        request = FastCGIRequest(request_id, role)
+        request = FastCGIRequest(self, request_id, role)
         self._requests[request_id] = request
         self.active += 1
         self.requests_seen += 1

@@ -115,11 +115,12 @@ class FastCGIResponses(Codec):
 
     def _forget(self, own: FastCGIRequest) -> None:
         del self._requests[own.id]
+        own.codec = None
         self.active -= 1
         if own.receiving != _COMPLETE:
             self.input_pending = True
 
     def _own(self, request: Request) -> FastCGIRequest:
-        if not isinstance(request, FastCGIRequest) or self._requests.get(request.id) is not request:
+        if not isinstance(request, FastCGIRequest) or request.codec is not self:
             raise RuntimeError("this request is not in flight on this connection")
         return request

@@ -4,6 +4,7 @@ cdef int _PARAMS, _NOTHING
 
 
 cdef class FastCGIRequest(Request):
+    cdef public object codec
     cdef public int id
     cdef public int role
     cdef public int receiving

@@ -93,6 +93,7 @@ class FastCGIRequest(Request):
     """A request with what only this codec needs to know of it."""
 
     __slots__ = (
+        "codec",
         "data_ended",
         "errors_held",
         "errors_sent",
@@ -107,8 +108,9 @@ class FastCGIRequest(Request):
         "sending",
     )
 
-    def __init__(self, request_id: int, role: int) -> None:
+    def __init__(self, codec: object, request_id: int, role: int) -> None:
         self.set_up()
+        self.codec: object = codec  # on whose connection it is in flight
         self.id = request_id
         self.role = role
         self.receiving = _PARAMS  # one of ``Receiving``

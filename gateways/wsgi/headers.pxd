@@ -1,11 +1,18 @@
 import cython
 
-cdef int _ORDINARY, _CONTENT_LENGTH
+
+cdef dict _kinds, _statuses
 
 
-cpdef check_status(status)
+cdef class _Kind:
+    cdef readonly bint is_length
+    cdef readonly bint is_secret
+    cdef public str last
 
-@cython.locals(kinds=dict, text=str)
+
+cpdef int check_status(status) except -1
+
+@cython.locals(kinds=dict, kind=_Kind, text=str, item=tuple)
 cpdef check_headers(headers)
 
-cdef _classify(name)
+cdef _Kind _classify(name)

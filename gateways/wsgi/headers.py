@@ -1,7 +1,8 @@
 """The checks of what an application gives to ``start_response`` (PEP 3333; RFC 9110, section 5).
 
-A header name is classified once and remembered, so that the common case costs one lookup; a value
-is checked with ``isprintable``, which is False for every character that could break a line.
+A header name is classified once and remembered, with the value that it had last, so that the common
+case costs one lookup and one comparison; another value is checked with ``isprintable``, which is
+False for every character that could break a line.
 """
 
 from __future__ import annotations
@@ -32,18 +33,29 @@ _HOP_BY_HOP = frozenset(
     }
 )
 
-_ORDINARY = 0
-_CONTENT_LENGTH = 1
-
-_statuses: set[str] = set()  # that have passed the check
-_kinds: dict[str, int] = {}
+_statuses: dict[str, int] = {}  # those that have passed the check, and their codes
+_kinds: dict[str, _Kind] = {}
 _MAX_KINDS = 1024  # an application that makes names up must not fill the memory
+_LONGEST_VALUE = 100
 
 
-def check_status(status: Any) -> None:
-    """Raise ApplicationError unless ``status`` is like "200 OK"."""
-    if type(status) is str and status in _statuses:
-        return
+class _Kind:
+    """What is known of a header name. Most values are those of the last time: ``last``."""
+
+    __slots__ = ("is_length", "is_secret", "last")
+
+    def __init__(self, name: str) -> None:
+        lower = name.lower()
+        self.is_length = lower == "content-length"
+        self.is_secret = lower == "set-cookie"
+        self.last = ""
+
+
+def check_status(status: Any) -> int:
+    """The code of ``status``; raises ApplicationError unless that is like "200 OK"."""
+    known = _statuses.get(status) if type(status) is str else None
+    if known is not None:
+        return known
     if not isinstance(status, str):
         raise ApplicationError(
             f"the status must be a str such as '200 OK', not {type(status).__name__}"
@@ -63,8 +75,10 @@ def check_status(status: Any) -> None:
         )
     if status[0] == "1":
         raise ApplicationError(f"the status {status!r} is not final; WSGI has no way to send it")
+    number = int(code)
     if len(_statuses) < _MAX_KINDS:
-        _statuses.add(status)
+        _statuses[status] = number
+    return number
 
 
 def check_headers(headers: Any) -> int | None:
@@ -92,18 +106,21 @@ def check_headers(headers: Any) -> int | None:
                 f"the value of the header {name} must be a str, not {type(value).__name__}"
             )
         text: str = value
-        if not (text.isprintable() and text.isascii()):
-            _check_value(name, text)
-        if kind == _CONTENT_LENGTH:
+        if kind.is_length:
             if not (text.isdigit() and text.isascii() and len(text) <= 18):
                 raise ApplicationError(f"Content-Length is {text!r:.40}, not a number of bytes")
             if length is not None:
                 raise ApplicationError("there are two Content-Length headers")
             length = int(text)
+        elif text != kind.last:
+            if not (text.isprintable() and text.isascii()):
+                _check_value(name, text)
+            if len(text) <= _LONGEST_VALUE and not kind.is_secret:
+                kind.last = text
     return length
 
 
-def _classify(name: Any) -> int:
+def _classify(name: Any) -> _Kind:
     if not isinstance(name, str):
         raise ApplicationError(f"a header name must be a str, not {type(name).__name__}")
     if not _is_token(name):
@@ -115,7 +132,7 @@ def _classify(name: Any) -> int:
         raise ApplicationError(
             f"the header {name} concerns the connection, which is the web server's; remove it"
         )
-    kind = _CONTENT_LENGTH if lower == "content-length" else _ORDINARY
+    kind = _Kind(name)
     if len(_kinds) < _MAX_KINDS:
         _kinds[name] = kind
     return kind

@@ -6,6 +6,8 @@ from gateways.wsgi.environ cimport EnvironBuilder
 from gateways.wsgi.errorlog cimport ErrorStream
 from gateways.wsgi.headers cimport check_headers, check_status
 
+cdef object _get_ident
+
 
 cdef class Response:
     cdef object _body

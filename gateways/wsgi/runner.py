@@ -33,6 +33,8 @@ else:
 
 logger = get_logger("gateways.application")
 
+_get_ident = _thread.get_ident
+
 RUNNING: dict[int, Response] = {}
 """What each thread is answering, by its number; for who wants to interrupt one."""
 
@@ -134,12 +136,11 @@ class Response:
                 "start_response was called a second time without exc_info (PEP 3333)"
             )
         self._started = True
-        check_status(status)
+        code = check_status(status)
         length = check_headers(headers)
-        code = status[:3]
-        if code == "204" or code == "304":
+        if code == 204 or code == 304:
             self._bodyless = True
-            if code == "204" and length is not None:
+            if code == 204 and length is not None:
                 headers = [item for item in headers if item[0].lower() != "content-length"]
                 length = None
         else:
@@ -321,7 +322,7 @@ def run_application(
     respond = respond or respond_with_error
     response = Response(channel, request, is_head, errors, respond, body)
     iterable: Iterable[bytes] | None = None
-    thread = _thread.get_ident()
+    thread = _get_ident()
     RUNNING[thread] = response
     try:
         environ = builder.build(variables, body, errors)
@@ -346,7 +347,8 @@ def run_application(
             name = request_name(variables)
             logger.error("close() of the response of %s failed", name, exc_info=error)
         response.in_application = False
-        RUNNING.pop(thread, None)
+        if thread in RUNNING:
+            del RUNNING[thread]
         errors.detach()
 
 
