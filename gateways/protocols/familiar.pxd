@@ -1,5 +1,11 @@
 import cython
 
+from gateways.protocols cimport room
+
+cdef int _PAIRS, _VARS, _FIELDS
+cdef Py_ssize_t _LONGEST_VALUE
+cdef int _OTHERS_IN_A_ROW, _RENEWED_AFTER
+
 
 cdef class Pair:
     cdef readonly bytes raw
@@ -17,18 +23,44 @@ cdef class Name:
     cdef readonly bint is_secret
 
 
+cdef class Shape:
+    cdef readonly list names
+    cdef readonly list pairs
+    cdef readonly Py_ssize_t count
+    cdef readonly dict variables
+
+
 cdef class Names:
+    cdef int _wire
     cdef object _encode
-    cdef dict _known
     cdef object _is_refused
+    cdef dict _known
     cdef readonly Name first
+    cdef Shape _shape
+    cdef int _others
+    cdef bint _is_stale
+    cdef long long _age
+
+    @cython.locals(
+        wire=int, shape=Shape, names=list, variables=dict, fresh=list, values=list, is_other=bint,
+        position=Py_ssize_t, end=Py_ssize_t, index=Py_ssize_t, name=Name, expected=Name, pair=Pair,
+        length=Py_ssize_t, size=Py_ssize_t, value_at=Py_ssize_t, value=str,
+    )
+    cpdef dict read(self, bytes data, Py_ssize_t start=*)
 
     @cython.locals(name=Name)
-    cpdef Name find(self, str text, Name before)
+    cdef Name _find(self, str text, Name before)
 
-    @cython.locals(name=Name, value=str, position=Py_ssize_t)
-    cpdef bint take(self, list fresh, list values) except -1
+    @cython.locals(name=Name, joined=str, value=str, position=Py_ssize_t)
+    cdef bint _take(self, list fresh, list values) except -1
+
+    cdef _note_other(self, list names)
+    cdef _note_usual(self, Shape shape)
+    cdef _make_shape(self, list names)
 
 
-cpdef bint have_no_breaks(str values) except -1
-cpdef bint are_clean(str names) except -1
+@cython.locals(length=Py_ssize_t, lengths=list)
+cpdef tuple long_lengths(bytes data, Py_ssize_t position)
+
+@cython.locals(name=Name, some=dict)
+cdef dict _only(list names, dict variables)

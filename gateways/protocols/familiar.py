@@ -1,26 +1,41 @@
-"""What requests have in common: names that came before, and values that came with them.
+"""Variables off the wire, read by what requests have in common.
 
 Web servers send the same variables with every request and in the same order, and many with the
 same values: what they say of themselves, of the site and of their client's kind. To compare bytes
-with what is expected is far cheaper than to decode, check and look them up once more.
+with what is expected is far cheaper than to decode, check and look them up once more, and a copy
+of a dict that has the names already is cheaper than to fill one. So a request is read along the
+``Shape`` of an earlier one, as far as it goes; where it leaves that, each name still knows which
+one came behind it the last time.
 
 A value is kept once it has come twice in a row, if it is short and no secret of a client.
 """
 
 from __future__ import annotations
 
+import struct
 import sys
+
+from gateways.protocols import room
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+_LENGTH = struct.Struct(">I")
 
 _MAX_NAMES = 1024  # peers that make names up must not fill the memory
 _LONGEST_NAME = 100
 _LONGEST_VALUE = 256
 
 # Nobody's secrets outlive their request, nor does the time to compare them tell anything.
-_SECRETS = ("COOKIE", "AUTHORIZATION", "TOKEN", "SECRET", "PASSWORD", "KEY", "AUTH")
+_SECRETS = ("COOKIE", "AUTH", "TOKEN", "SECRET", "PASSWORD", "KEY")
+
+_OTHERS_IN_A_ROW = 2  # requests of another shape, after which that is the one to expect
+_RENEWED_AFTER = 16  # requests, at the soonest, where just values have changed for good
+
+# The wire formats: lengths of one or four bytes, lengths of two bytes, a NUL behind each.
+PAIRS, VARS, FIELDS = range(3)
+_PAIRS, _VARS, _FIELDS = PAIRS, VARS, FIELDS  # C numbers in the compiled build
 
 
 class Pair:
@@ -52,6 +67,24 @@ class Name:
         self.is_secret = _is_secret(text)
 
 
+class Shape:
+    """The names of a request in their order, each once, and the values that are expected.
+
+    ``variables`` is a dict of them all, with "" where no value is expected. Nothing in a shape
+    changes: another thread may be reading along it.
+    """
+
+    __slots__ = ("count", "names", "pairs", "variables")
+
+    def __init__(self, names: list[Name]) -> None:
+        self.names = names
+        self.count = len(names)
+        self.pairs = [name.pair for name in names]
+        self.variables = room.new_variables()  # its copies have the room that it has
+        for name, pair in zip(names, self.pairs, strict=True):
+            self.variables[name.text] = pair.value if pair else ""
+
+
 class Names:
     """The names of one wire format, in which ``encode`` writes a pair.
 
@@ -59,23 +92,122 @@ class Names:
     look, as those do that ``is_refused``.
     """
 
-    __slots__ = ("_encode", "_is_refused", "_known", "first")
+    __slots__ = (
+        "_age",
+        "_encode",
+        "_is_refused",
+        "_is_stale",
+        "_known",
+        "_others",
+        "_shape",
+        "_wire",
+        "first",
+    )
 
     def __init__(
         self,
+        wire: int,
         encode: Callable[[str, str], bytes],
         is_refused: Callable[[str], bool] = lambda text: False,
     ) -> None:
+        self._wire = wire
         self._encode = encode
         self._is_refused = is_refused
         self._known: dict[str, Name] = {}
         self.first = Name("")
+        self._shape = Shape([])
+        self._others = 0  # requests in a row that had another one
+        self._is_stale = False  # a value that it does not expect has come again
+        self._age = 0  # requests that had this one
 
-    def find(self, text: str, before: Name) -> Name:
+    def read(self, data: bytes, start: int = 0) -> dict[str, str]:
+        """Decode the variables from ``start`` to the end of ``data``, to latin-1 ``str``.
+
+        Among them is an empty name where something needs a closer look: a name, a value, a name
+        that came twice. Raises IndexError, ValueError or struct.error where they run past the end.
+        """
+        wire = self._wire
+        shape = self._shape
+        names = shape.names
+        variables: dict[str, str] = shape.variables.copy()
+        fresh: list[Name] = []  # those with other values than the expected
+        values: list[str] = []
+        is_other = False  # it has left the shape
+        position = start
+        end = len(data)
+        index = 0
+        name = self.first
+        while position < end:
+            if is_other:
+                expected = name.follower
+                pair = None if expected is None else expected.pair
+            elif index < shape.count:
+                expected = names[index]
+                pair = shape.pairs[index]
+            else:
+                expected = pair = None
+            index += 1
+            if expected is not None and pair is not None and data.startswith(pair.raw, position):
+                name = expected
+                position += pair.size
+                if is_other:
+                    names.append(name)
+                    variables[name.text] = pair.value
+                continue
+            if wire == _PAIRS:
+                length = data[position]
+                size = data[position + 1]
+                position += 2
+                if length | size > 127:
+                    position, length, size = long_lengths(data, position - 2)
+                value_at = position + length
+            elif wire == _VARS:
+                length = data[position] | data[position + 1] << 8
+                position += 2
+                value_at = position + length + 2
+                size = data[value_at - 2] | data[value_at - 1] << 8
+            else:
+                length = data.index(b"\0", position) - position
+                value_at = position + length + 1
+                size = data.index(b"\0", value_at) - value_at
+            if (
+                expected is None
+                or expected.length != length
+                or not data.startswith(expected.raw, position)
+            ):
+                if not is_other:
+                    is_other = True
+                    names = names[: index - 1]
+                    variables = _only(names, variables)
+                expected = self._find(data[position : position + length].decode("latin-1"), name)
+            name = expected
+            position = value_at + size
+            if is_other:
+                names.append(name)
+            variables[name.text] = value = data[value_at:position].decode("latin-1")
+            fresh.append(name)
+            values.append(value)
+            if wire == _FIELDS:
+                position += 1
+        if position != end:
+            raise IndexError
+        if not is_other and index < shape.count:
+            is_other = True
+            names = names[:index]
+            variables = _only(names, variables)
+        if index != len(variables) or "" in variables or not self._take(fresh, values):
+            variables[""] = ""
+        elif is_other:
+            self._note_other(names)
+        else:
+            self._note_usual(shape)
+        return variables
+
+    def _find(self, text: str, before: Name) -> Name:
         """A name that was not expected behind ``before``."""
         name = self._known.get(text)
         if name is None:
-            if not text or not are_clean(text) or self._is_refused(text):
+            if not text or not _is_clean(text) or self._is_refused(text):
                 return self.first
             name = Name(text)
             if len(self._known) >= _MAX_NAMES or len(text) >= _LONGEST_NAME:
@@ -84,12 +216,10 @@ class Names:
         before.follower = name
         return name
 
-    def take(self, fresh: list[Name], values: list[str]) -> bool:
-        """Check the values of these names, and remember those that may come again.
-
-        False where one of them needs the closer look that ``clean`` takes.
-        """
-        if not have_no_breaks("".join(values)):
+    def _take(self, fresh: list[Name], values: list[str]) -> bool:
+        """Whether these values are fine; those that have come again are expected from here on."""
+        joined = "".join(values)
+        if "\0" in joined or "\n" in joined or "\r" in joined:
             return False
         position = 0
         for name in fresh:
@@ -99,27 +229,55 @@ class Names:
                 continue
             if name.last == value:
                 name.pair = Pair(self._encode(name.text, value), value)
+                self._is_stale = True
             else:
-                name.last = value if len(value) <= _LONGEST_VALUE else ""
+                name.last = value if len(value) <= _LONGEST_VALUE else None
         return True
+
+    def _note_other(self, names: list[Name]) -> None:
+        """A request has these names, and not those of the shape."""
+        self._others += 1
+        if self._others >= _OTHERS_IN_A_ROW:
+            self._make_shape(names)
+
+    def _note_usual(self, shape: Shape) -> None:
+        """A request had this shape."""
+        self._others = 0
+        self._age += 1
+        if self._is_stale and self._age >= _RENEWED_AFTER:
+            self._make_shape(shape.names)
+
+    def _make_shape(self, names: list[Name]) -> None:
+        self._shape = Shape(names)
+        self._is_stale = False
+        self._others = self._age = 0
+
+
+def long_lengths(data: bytes, position: int) -> tuple[int, int, int]:
+    """Where the name at ``position`` begins, its length and its value's, when one needs 4 bytes."""
+    lengths = []
+    for _ in range(2):
+        length = data[position]
+        if length < 128:
+            position += 1
+        else:
+            length = _LENGTH.unpack_from(data, position)[0] & 0x7FFFFFFF
+            position += 4
+        lengths.append(length)
+    return position, lengths[0], lengths[1]
+
+
+def _only(names: list[Name], variables: dict[str, str]) -> dict[str, str]:
+    """Those of the variables that have come."""
+    some = room.new_variables()
+    for name in names:
+        some[name.text] = variables[name.text]
+    return some
 
 
 def _is_secret(name: str) -> bool:
     return any(word in name for word in _SECRETS)
 
 
-def have_no_breaks(values: str) -> bool:
-    """Whether no value needs the closer look that ``clean`` takes; given all of them, joined."""
-    return not ("\0" in values or "\n" in values or "\r" in values)
-
-
-def are_clean(names: str) -> bool:
-    """Whether no name does."""
-    return not (
-        "=" in names
-        or "\0" in names
-        or "\n" in names
-        or "\r" in names
-        or "wsgi." in names
-        or "gateways." in names
-    )
+def _is_clean(name: str) -> bool:
+    return not any(bad in name for bad in ("=", "\0", "\n", "\r", "wsgi.", "gateways."))

@@ -28,6 +28,6 @@ def status_line_head(version: str, status: str, headers: Headers) -> bytes:
 def _head(first: str, headers: Headers) -> bytes:
     lines = [first]
     for name, value in headers:
-        lines.append(f"{name}: {value}\r\n")  # noqa: PERF401  # faster so when compiled
+        lines.append(f"{name}: {value}\r\n")  # faster so when compiled
     lines.append("\r\n")
     return "".join(lines).encode("latin-1")

@@ -1,9 +1,8 @@
 """Name-value pairs to CGI variables: what may be a variable at all, for every protocol.
 
 What the variables *mean* (paths, defaults, ``wsgi.*``) is the environ builder's; here is only how
-bytes become a ``dict[str, str]``, which names are refused and how repeated names combine. A name
-is looked at once and remembered, and the check of values runs over all of them at once: a request
-in which nothing is wrong, which is nearly every request, pays for a join and three searches.
+bytes become a ``dict[str, str]``, which names are refused and how repeated names combine. Requests
+in which nothing is wrong, which are nearly all, are read by ``gateways.protocols.familiar``.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from __future__ import annotations
 import struct
 
 from gateways.errors import LimitExceeded, ProtocolError
-from gateways.protocols.familiar import Name, Names
-from gateways.protocols import room
+from gateways.protocols.familiar import FIELDS, PAIRS, VARS, Names, long_lengths
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:
@@ -34,46 +32,11 @@ def decode_pairs(data: bytes, max_variables: int = 0) -> dict[str, str]:
     ``clean``. Raises ProtocolError where a pair runs past the end, LimitExceeded (431) where
     there are more than ``max_variables`` (0: no limit).
     """
-    variables = room.new_variables()
-    fresh: list[Name] = []  # those with other values than the last time
-    values: list[str] = []
-    position = 0
-    end = len(data)
-    read = 0
-    name = _pairs.first
     try:
-        while position < end:
-            read += 1
-            expected = name.follower
-            if expected is not None:
-                pair = expected.pair
-                if pair is not None and data.startswith(pair.raw, position):
-                    name = expected
-                    variables[name.text] = pair.value
-                    position += pair.size
-                    continue
-            name_length = data[position]
-            value_length = data[position + 1]
-            position += 2
-            if name_length | value_length > 127:
-                position, name_length, value_length = _long_lengths(data, position - 2)
-            middle = position + name_length
-            if (
-                expected is None
-                or expected.length != name_length
-                or not data.startswith(expected.raw, position)
-            ):
-                expected = _pairs.find(data[position:middle].decode("latin-1"), name)
-            name = expected
-            position = middle + value_length
-            variables[name.text] = value = data[middle:position].decode("latin-1")
-            fresh.append(name)
-            values.append(value)
+        variables = _pairs.read(data)
     except (IndexError, struct.error):
-        position = end + 1
-    if position != end:
-        raise ProtocolError("a name-value pair runs past the end of its stream")
-    if read != len(variables) or "" in variables or not _pairs.take(fresh, values):
+        raise ProtocolError("a name-value pair runs past the end of its stream") from None
+    if "" in variables:
         variables = clean(iter_pairs(data))
     _check_count(variables, max_variables)
     return variables
@@ -88,48 +51,15 @@ def decode_vars(data: bytes, max_variables: int = 0, start: int = 0) -> dict[str
     Names and repeated names are treated as in ``clean``. Raises ProtocolError for an empty name
     and where a variable runs past the end, LimitExceeded (431) as ``decode_pairs`` does.
     """
-    variables = room.new_variables()
-    fresh: list[Name] = []  # those with other values than the last time
-    values: list[str] = []
-    position = start
-    end = len(data)
-    read = 0
-    has_empty_name = False
-    name = _vars.first
     try:
-        while position < end:
-            read += 1
-            expected = name.follower
-            if expected is not None:
-                pair = expected.pair
-                if pair is not None and data.startswith(pair.raw, position):
-                    name = expected
-                    variables[name.text] = pair.value
-                    position += pair.size
-                    continue
-            name_length = data[position] | data[position + 1] << 8
-            position += 2
-            middle = position + name_length
-            if (
-                expected is None
-                or expected.length != name_length
-                or not data.startswith(expected.raw, position)
-            ):
-                expected = _vars.find(data[position:middle].decode("latin-1"), name)
-            name = expected
-            position = middle + 2 + (data[middle] | data[middle + 1] << 8)
-            variables[name.text] = value = data[middle + 2 : position].decode("latin-1")
-            has_empty_name = has_empty_name or not name_length
-            fresh.append(name)
-            values.append(value)
+        variables = _vars.read(data, start)
     except IndexError:
-        position = end + 1
-    if position != end:
-        raise ProtocolError("a uwsgi variable runs past the end of its packet")
-    if has_empty_name:
-        raise ProtocolError("a uwsgi variable has an empty name")
-    if read != len(variables) or "" in variables or not _vars.take(fresh, values):
-        variables = clean(iter_vars(data[start:]))
+        raise ProtocolError("a uwsgi variable runs past the end of its packet") from None
+    if "" in variables:
+        pairs = list(iter_vars(data[start:]))
+        if "" in dict(pairs):
+            raise ProtocolError("a uwsgi variable has an empty name")
+        variables = clean(pairs)
         for command in list(filter(_is_command, variables)):
             del variables[command]
     _check_count(variables, max_variables)
@@ -156,46 +86,17 @@ def decode_fields(data: bytes, max_variables: int = 0) -> dict[str, str]:
     Names and repeated names are treated as in ``clean``. Raises ProtocolError for an empty name,
     for a name without a value and without the last NUL, LimitExceeded (431) as ``decode_pairs``.
     """
-    variables = room.new_variables()
-    fresh: list[Name] = []  # those with other values than the last time
-    values: list[str] = []
-    position = 0
-    end = len(data)
-    if end and data[end - 1]:
+    if data and data[-1]:
         raise ProtocolError("the SCGI headers do not end in a NUL")
-    read = 0
-    has_empty_name = False
-    name = _fields.first
-    while position < end:
-        read += 1
-        expected = name.follower
-        if expected is not None:
-            pair = expected.pair
-            if pair is not None and data.startswith(pair.raw, position):
-                name = expected
-                variables[name.text] = pair.value
-                position += pair.size
-                continue
-        middle = data.find(b"\0", position)
-        if middle + 1 == end:
-            raise ProtocolError("an SCGI header has a name and no value")
-        if (
-            expected is None
-            or expected.length != middle - position
-            or not data.startswith(expected.raw, position)
-        ):
-            expected = _fields.find(data[position:middle].decode("latin-1"), name)
-        name = expected
-        has_empty_name = has_empty_name or middle == position
-        position = data.find(b"\0", middle + 1)
-        variables[name.text] = value = data[middle + 1 : position].decode("latin-1")
-        fresh.append(name)
-        values.append(value)
-        position += 1
-    if has_empty_name:
-        raise ProtocolError("an SCGI header has an empty name")
-    if read != len(variables) or "" in variables or not _fields.take(fresh, values):
-        variables = clean(iter_fields(data))
+    try:
+        variables = _fields.read(data)
+    except ValueError:
+        raise ProtocolError("an SCGI header has a name and no value") from None
+    if "" in variables:
+        pairs = list(iter_fields(data))
+        if "" in dict(pairs):
+            raise ProtocolError("an SCGI header has an empty name")
+        variables = clean(pairs)
     _check_count(variables, max_variables)
     return variables
 
@@ -218,26 +119,12 @@ def _check_count(variables: dict[str, str], max_variables: int) -> None:
         )
 
 
-def _long_lengths(data: bytes, position: int) -> tuple[int, int, int]:
-    """Where the name at ``position`` begins, its length and its value's, when one needs 4 bytes."""
-    lengths = []
-    for _ in range(2):
-        length = data[position]
-        if length < 128:
-            position += 1
-        else:
-            length = _LENGTH.unpack_from(data, position)[0] & 0x7FFFFFFF
-            position += 4
-        lengths.append(length)
-    return position, lengths[0], lengths[1]
-
-
 def iter_pairs(data: bytes) -> Iterable[tuple[str, str]]:
     """The pairs of a well-formed stream one by one, repeated names and all."""
     text = data.decode("latin-1")
     position = 0
     while position < len(data):
-        start, name_length, value_length = _long_lengths(data, position)
+        start, name_length, value_length = long_lengths(data, position)
         middle = start + name_length
         position = middle + value_length
         yield text[start:middle], text[middle:position]
@@ -249,7 +136,7 @@ def largest_pair(data: bytes) -> tuple[str, int]:
     try:
         position = 0
         while position < len(data):
-            start, name_length, value_length = _long_lengths(data, position)
+            start, name_length, value_length = long_lengths(data, position)
             position = start + name_length + value_length
             if value_length >= best[1]:
                 best = (data[start : start + name_length].decode("latin-1"), value_length)
@@ -287,9 +174,9 @@ def _encode_var(name: str, value: str) -> bytes:
     return b"".join(_UWSGI_LENGTH.pack(len(part)) + part for part in parts)
 
 
-_pairs = Names(_encode_pair)
-_vars = Names(_encode_var, _is_command)
-_fields = Names(_encode_field)
+_pairs = Names(PAIRS, _encode_pair)
+_vars = Names(VARS, _encode_var, _is_command)
+_fields = Names(FIELDS, _encode_field)
 
 
 def clean(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -43,7 +43,7 @@ cdef class Response:
     cpdef fail(self, int code, detail=*)
 
 
-@cython.locals(errors=ErrorStream, response=Response, is_head=bint)
+@cython.locals(errors=ErrorStream, response=Response, is_head=bint, running=dict)
 cpdef run_application(
     application, EnvironBuilder builder, Channel channel, request, dict variables, body,
     bint debug=*, respond=*,

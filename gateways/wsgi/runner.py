@@ -323,7 +323,8 @@ def run_application(
     response = Response(channel, request, is_head, errors, respond, body)
     iterable: Iterable[bytes] | None = None
     thread = _get_ident()
-    RUNNING[thread] = response
+    running = RUNNING
+    running[thread] = response
     try:
         environ = builder.build(variables, body, errors)
         response.in_application = True
@@ -347,8 +348,7 @@ def run_application(
             name = request_name(variables)
             logger.error("close() of the response of %s failed", name, exc_info=error)
         response.in_application = False
-        if thread in RUNNING:
-            del RUNNING[thread]
+        running.pop(thread, None)
         errors.detach()
 
 
