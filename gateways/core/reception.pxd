@@ -9,17 +9,23 @@ from gateways.wsgi.body cimport Body
 cdef int READ, READ_WRITE, WRITE
 
 
+cdef class Bodies:
+    cdef Reception connection
+
+
 cdef class Reception(Transport):
     cdef Host _server
     cdef object _protocol
     cdef object _plausible
     cdef Body _body
+    cdef Bodies _bodies
     cdef readonly Codec codec
     cdef bint _is_timed
     cdef public Py_ssize_t running
     cdef public double head_since
     cdef public Py_ssize_t head_seen
 
+    cdef _begin(self, Host server, int fd, address, new_codec, protocol)
     cpdef list on_event(self, int events)
     cpdef list on_accept(self)
 
@@ -44,3 +50,5 @@ cdef class Reception(Transport):
 
     cdef _flush(self)
     cdef _finish_connection(self)
+    cdef Body _new_body(self, length)
+    cdef _let_go(self)
