@@ -7,6 +7,7 @@ from gateways.protocols.base cimport Codec, Request
 from gateways.wsgi.body cimport Body
 
 cdef int READ, READ_WRITE, WRITE
+cdef dict FIRST_BYTES
 
 
 cdef class Bodies:

@@ -68,7 +68,7 @@ class Reception(Transport):
         self._bodies = Bodies.__new__(Bodies)
         self._bodies.connection = self
         self.codec: Codec = new_codec(self._bodies, address)
-        self._is_timed = server.config.timeout_seconds > 0
+        self._is_timed = server.is_timed
         self.running = 0  # requests handed out and not ended
         self.head_since = 0.0  # kept by the deadlines
         self.head_seen = 0
@@ -314,13 +314,14 @@ class Reception(Transport):
 
     def _finish_connection(self) -> None:
         """Everything is sent and nothing runs: close, or linger while the peer still sends."""
-        timeout = self._server.config.linger_timeout_seconds
-        if self.codec.input_pending and not self.eof and timeout:
-            if not self.lingering:
-                self._linger(timeout)
-            self._arm(READ)
-        else:
-            self._close()
+        if self.codec.input_pending and not self.eof:
+            timeout = self._server.config.linger_timeout_seconds
+            if timeout:
+                if not self.lingering:
+                    self._linger(timeout)
+                self._arm(READ)
+                return
+        self._close()
 
     def _close(self) -> None:
         if not self.closed:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from gateways.core.connection import Connection
-from gateways.protocols.encoders import encode_uwsgi_head
+from gateways.protocols.encoders import encode_scgi_head, encode_uwsgi_head
 from gateways.wsgi.body import Body
 from tests.core.serving import eventually, serving
 from tests.protocols.vectors import request
@@ -20,6 +20,9 @@ POST = {"REQUEST_METHOD": "POST", "SCRIPT_NAME": "", "PATH_INFO": "/", "CONTENT_
 REQUESTS = {
     "fcgi": request(1, POST, b"hello", keep=False),
     "uwsgi": encode_uwsgi_head(POST.items()) + b"hello",
+    "scgi": encode_scgi_head({"CONTENT_LENGTH": "5", **POST, "SCGI": "1"}.items()) + b"hello",
+    "http": b"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello",
+    "auto": b"POST / HTTP/1.0\r\nContent-Length: 5\r\n\r\nhello",
 }
 
 
