@@ -1,6 +1,6 @@
 import cython
 
-from gateways.core.connection cimport Connection
+from gateways.core.connection cimport Connection, new_connection
 from gateways.core.host cimport Host
 from gateways.core.syscalls cimport accept
 
@@ -11,6 +11,9 @@ cdef class Acceptor:
     cdef readonly object listener
     cdef object _family
     cdef object _access
+    cdef bint _is_open_to_all
+    cdef object _protocol
+    cdef object _socket
     cdef object _refusals
 
     @cython.locals(accepted=tuple)

@@ -11,7 +11,7 @@ import logging
 import os
 
 from gateways.core.access import AccessList
-from gateways.core.connection import Connection
+from gateways.core.connection import Connection, new_connection
 from gateways.core.host import Host
 from gateways.core.listener import Listener
 from gateways.core.seldom import Seldom
@@ -26,7 +26,17 @@ _OUT_OF_RESOURCES = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
 class Acceptor:
     """One listening socket of a server."""
 
-    __slots__ = ("_access", "_family", "_new_codec", "_refusals", "_server", "listener")
+    __slots__ = (
+        "_access",
+        "_family",
+        "_is_open_to_all",
+        "_new_codec",
+        "_protocol",
+        "_refusals",
+        "_server",
+        "_socket",
+        "listener",
+    )
 
     def __init__(
         self,
@@ -38,8 +48,11 @@ class Acceptor:
         self._new_codec = new_codec
         self._server = server
         self.listener = listener
+        self._protocol = listener.protocol
+        self._socket = listener.socket
         self._family = listener.socket.family
         self._access = access
+        self._is_open_to_all = access.unrestricted
         self._refusals = Seldom(logger)
 
     def fileno(self) -> int:
@@ -48,9 +61,8 @@ class Acceptor:
 
     def accept(self) -> tuple[Connection | None, list[Request]]:
         """Accept one connection: it (None if there is none to serve) and its first requests."""
-        listening = self.listener.socket
         try:
-            accepted = accept(listening, listening.fileno())
+            accepted = accept(self._socket, self._socket.fileno())
         except OSError as error:
             if error.errno in _OUT_OF_RESOURCES:
                 self._server.pause_accepting(
@@ -64,7 +76,7 @@ class Acceptor:
         if accepted is None:
             return None, []  # another thread or process was quicker
         fd, address = accepted
-        if not self._access.unrestricted:
+        if not self._is_open_to_all:
             reason = self._access.refusal(fd, self._family, address)
             if reason is not None:
                 self._refusals.warning("%s: connection refused: %s", self.listener.address, reason)
@@ -74,7 +86,7 @@ class Acceptor:
 
     def take(self, fd: int, address: object) -> tuple[Connection | None, list[Request]]:
         """Serve a connection that is allowed; as ``accept``."""
-        connection = Connection(self._server, fd, address, self._new_codec, self.listener.protocol)
+        connection = new_connection(self._server, fd, address, self._new_codec, self._protocol)
         if not self._server.adopt(connection, fd):
             self._server.pause_accepting(
                 "as many connections are open as --max-connections allows; "

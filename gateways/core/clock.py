@@ -46,13 +46,17 @@ class Clock:
         poll = select.poll()
         for fd in (self._wake_read, *also):
             poll.register(fd, select.POLLIN)
-        poll.poll(None if timeout is None else timeout * 1000)
+        for ready, _ in poll.poll(None if timeout is None else timeout * 1000):
+            if ready == self._wake_read:  # else a call in vain, which costs a turn of the GIL
+                self._take_wakes()
+        self.now = time.monotonic()
+        self.tick += 1
+
+    def _take_wakes(self) -> None:
         try:
             os.read(self._wake_read, 4096)
         except BlockingIOError:
             pass
-        self.now = time.monotonic()
-        self.tick += 1
 
     def close(self) -> None:
         """Give the descriptors back."""

@@ -1,5 +1,6 @@
 import cython
 
+from gateways.core.host cimport Host
 from gateways.core.openfile cimport OpenFile
 from gateways.core.reception cimport Reception
 from gateways.protocols.base cimport FilePart, Request
@@ -39,3 +40,7 @@ cdef class Connection(Reception):
     cdef _check(self, Request request)
     cdef _wait_to_write(self, Request request, Py_ssize_t limit)
     cdef _end_overdue(self, Request request)
+
+
+@cython.locals(connection=Connection)
+cpdef Connection new_connection(Host server, int fd, address, new_codec, protocol)

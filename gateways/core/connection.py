@@ -38,7 +38,8 @@ class Connection(Reception):
         new_codec: CodecFactory,
         protocol: str = "fcgi",
     ) -> None:
-        super().__init__(server, fd, address, new_codec, protocol)
+        """For the core itself there is ``new_connection``."""
+        self._begin(server, fd, address, new_codec, protocol)
         self._errors: list[tuple[Request, str]] = []  # written to wsgi.errors, not handed on yet
 
     # -- the runner's Channel ------------------------------------------------------------------
@@ -267,3 +268,13 @@ class Connection(Reception):
                 request.ended = True
                 self.running -= 1
             self._give_up()
+
+
+def new_connection(
+    server: Host, fd: int, address: object, new_codec: CodecFactory, protocol: str
+) -> Connection:
+    """As ``Connection(...)``, but without what a call of a type costs in the compiled build."""
+    connection = Connection.__new__(Connection)
+    connection._begin(server, fd, address, new_codec, protocol)
+    connection._errors = []
+    return connection

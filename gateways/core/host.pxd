@@ -11,6 +11,7 @@ from gateways.wsgi.environ cimport EnvironBuilder
 cdef class Host:
     cdef public object application
     cdef public object config
+    cdef public bint is_timed
     cdef public EnvironBuilder builder
     cdef public Py_ssize_t max_connections
     cdef public object run_request

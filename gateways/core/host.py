@@ -44,6 +44,7 @@ class Host:
     ) -> None:
         self.application = application
         self.config = config
+        self.is_timed = config.timeout_seconds > 0
         self.builder = builder
         self.max_connections = max_connections
         self.run_request = run_request

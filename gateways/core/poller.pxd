@@ -1,11 +1,16 @@
+import cython
+
 from gateways.core.syscalls cimport next_event, rearm
 
 cdef int EPOLLONESHOT
 
 
 cdef class Poller:
+    cdef public bint is_shared
+
+    cpdef share(self, bint is_shared)
     cpdef watch(self, int fd)
-    cpdef arm(self, int fd, int events, bint known)
+    cpdef int arm(self, int fd, int events, bint known) except -1
     cpdef forget(self, int fd)
     cpdef tuple wait(self, timeout)
     cpdef wake(self)
@@ -16,7 +21,17 @@ cdef class EpollPoller(Poller):
     cdef int _number
     cdef int _wake_fd
     cdef bint _all_awake
+    cdef object _found
 
+    @cython.locals(stays=cython.int, flags=cython.int)
+    cpdef int arm(self, int fd, int events, bint known) except -1
+
+    @cython.locals(event=tuple)
+    cpdef tuple wait(self, timeout)
+
+    cdef tuple _take(self)
+    cdef _drop(self, int fd)
+    cdef _offer(self)
 
 
 cpdef wait_for(int fd, int events, timeout, also=*)

@@ -30,14 +30,28 @@ Event = tuple[int, int]
 
 
 class Poller:
-    """What the core needs; events are READ and WRITE, anything else (an error) counts as READ."""
+    """What the core needs; events are READ and WRITE, anything else (an error) counts as READ.
+
+    ``is_shared`` says that several threads wait in it at present, as far as is known.
+    """
+
+    def __init__(self) -> None:
+        self.is_shared = True
+
+    def share(self, is_shared: bool) -> None:
+        """Several threads wait in it from here on, or only one does."""
+        self.is_shared = is_shared
 
     def watch(self, fd: int) -> None:
         """Report ``fd`` whenever it is readable, until ``forget``: for listening sockets."""
         raise NotImplementedError
 
-    def arm(self, fd: int, events: int, known: bool) -> None:
-        """Report ``fd`` once; ``known`` says that it was armed before."""
+    def arm(self, fd: int, events: int, known: bool) -> int:
+        """Report ``fd`` once, or not at all without ``events``; ``known``: it was armed before.
+
+        A poller may prefer to report it until it is told otherwise, which spares the call for the
+        next time. It returns the events that it goes on reporting.
+        """
         raise NotImplementedError
 
     def forget(self, fd: int) -> None:
@@ -66,9 +80,14 @@ class Poller:
 
 
 class EpollPoller(Poller):
-    """The shared one-shot epoll (Linux)."""
+    """The shared one-shot epoll (Linux).
+
+    A thread that waits alone is spared calls. It is given several events at once, and what is
+    armed stays so: that thread is busy while it would be told what it does not want to know.
+    """
 
     def __init__(self) -> None:
+        super().__init__()
         self._epoll = select.epoll()
         self._number = self._epoll.fileno()
         # A semaphore: each reader takes one wake, so that n wakes wake n threads.
@@ -76,28 +95,46 @@ class EpollPoller(Poller):
         self._wake_fd = os.eventfd(0, flags)
         self._epoll.register(self._wake_fd, select.EPOLLIN)
         self._all_awake = False
+        self._found: collections.deque[Event] = collections.deque()  # and nobody has taken it yet
+
+    def share(self, is_shared: bool) -> None:
+        self.is_shared = is_shared
+        if is_shared and self._found:
+            self._offer()
 
     def watch(self, fd: int) -> None:
         # Level-triggered: a thread takes one connection, the rest is reported to the next thread.
         # EXCLUSIVE spares the other processes on a shared socket; it forbids ONESHOT.
         self._epoll.register(fd, select.EPOLLIN | select.EPOLLEXCLUSIVE)
 
-    def arm(self, fd: int, events: int, known: bool) -> None:
+    def arm(self, fd: int, events: int, known: bool) -> int:
+        # To ask for nothing is one-shot too: a hang-up would be reported all the same.
+        stays = 0 if self.is_shared else events
+        flags = events if stays else events | EPOLLONESHOT
         if known:
-            rearm(self._epoll, self._number, fd, events | EPOLLONESHOT)
+            rearm(self._epoll, self._number, fd, flags)
         else:
-            self._epoll.register(fd, events | EPOLLONESHOT)
+            self._epoll.register(fd, flags)
+        return stays
 
     def forget(self, fd: int) -> None:
         try:
             self._epoll.unregister(fd)
         except (FileNotFoundError, ValueError):
             pass  # it was never armed
+        if self._found:
+            self._drop(fd)
 
     def wait(self, timeout: float | None) -> Event | None:
-        event = next_event(self._epoll, self._number, -1.0 if timeout is None else timeout)
+        event = self._take() if self._found else None
         if event is None:
-            return None
+            others = None if self.is_shared else self._found
+            seconds = -1.0 if timeout is None else timeout
+            event = next_event(self._epoll, self._number, seconds, others)
+            if event is None:
+                return None
+            if self._found and self.is_shared:  # since a moment ago
+                self._offer()
         fd = event[0]
         if fd == self._wake_fd:
             if not self._all_awake:
@@ -107,6 +144,25 @@ class EpollPoller(Poller):
                     pass  # another thread was quicker
             return None
         return event
+
+    def _take(self) -> Event | None:
+        try:
+            return self._found.popleft()
+        except IndexError:
+            return None  # another thread was quicker
+
+    def _drop(self, fd: int) -> None:
+        for event in self._found.copy():
+            if event[0] == fd:
+                try:
+                    self._found.remove(event)
+                except ValueError:
+                    pass  # another thread was quicker
+
+    def _offer(self) -> None:
+        """Have the threads that wait for the kernel come for what it has told already."""
+        for _ in range(len(self._found)):
+            self.wake()
 
     def wake(self) -> None:
         os.eventfd_write(self._wake_fd, 1)
@@ -128,6 +184,7 @@ class SelectorPoller(Poller):
     """The same on any selector; registrations are handed to the leader, who alone touches it."""
 
     def __init__(self, selector: selectors.BaseSelector | None = None) -> None:
+        super().__init__()
         self._selector = selector or selectors.DefaultSelector()
         self._lead = threading.Lock()  # held by the thread that waits in the selector
         self._lock = threading.Lock()  # guards what follows
@@ -145,8 +202,9 @@ class SelectorPoller(Poller):
         self._watched.add(fd)
         self._change(fd, READ)
 
-    def arm(self, fd: int, events: int, known: bool) -> None:
+    def arm(self, fd: int, events: int, known: bool) -> int:
         self._change(fd, events)
+        return 0
 
     def forget(self, fd: int) -> None:
         self._watched.discard(fd)

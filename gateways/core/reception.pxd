@@ -7,6 +7,11 @@ from gateways.protocols.base cimport Codec, Request
 from gateways.wsgi.body cimport Body
 
 cdef int READ, READ_WRITE, WRITE
+cdef dict FIRST_BYTES
+
+
+cdef class Bodies:
+    cdef Reception connection
 
 
 cdef class Reception(Transport):
@@ -14,12 +19,14 @@ cdef class Reception(Transport):
     cdef object _protocol
     cdef object _plausible
     cdef Body _body
+    cdef Bodies _bodies
     cdef readonly Codec codec
     cdef bint _is_timed
     cdef public Py_ssize_t running
     cdef public double head_since
     cdef public Py_ssize_t head_seen
 
+    cdef _begin(self, Host server, int fd, address, new_codec, protocol)
     cpdef list on_event(self, int events)
     cpdef list on_accept(self)
 
@@ -44,3 +51,5 @@ cdef class Reception(Transport):
 
     cdef _flush(self)
     cdef _finish_connection(self)
+    cdef Body _new_body(self, length)
+    cdef _let_go(self)

@@ -43,6 +43,7 @@ class Reception(Transport):
     """A connection without its answers; the base of ``Connection``."""
 
     __slots__ = (
+        "_bodies",
         "_body",
         "_is_timed",
         "_plausible",
@@ -54,17 +55,20 @@ class Reception(Transport):
         "running",
     )
 
-    def __init__(
+    def _begin(
         self, server: Host, fd: int, address: object, new_codec: CodecFactory, protocol: str
     ) -> None:
-        super().__init__(fd, address, server.poller, server.clock)
+        """In the place of ``__init__`` (see ``new_connection``)."""
+        self._open(fd, address, server.poller, server.clock)
         self._server = server
         self._protocol = protocol
         # What the first byte may be, until it has come; None where the codec finds out.
         self._plausible = FIRST_BYTES.get(protocol)
         self._body: Body | None = None  # of the request begun last
-        self.codec: Codec = new_codec(self.new_body, address)
-        self._is_timed = server.config.timeout_seconds > 0
+        self._bodies = Bodies.__new__(Bodies)
+        self._bodies.connection = self
+        self.codec: Codec = new_codec(self._bodies, address)
+        self._is_timed = server.is_timed
         self.running = 0  # requests handed out and not ended
         self.head_since = 0.0  # kept by the deadlines
         self.head_seen = 0
@@ -76,7 +80,9 @@ class Reception(Transport):
         self.lock.acquire()  # on the request path cheaper than ``with``
         try:
             if not self.armed or self.closed:
-                return _NOTHING  # the event of an earlier owner of this descriptor
+                if self._reported and not self.closed:
+                    self._disarm()  # we do not want to know now
+                return _NOTHING  # else the event of an earlier owner of this descriptor
             self.armed = 0
             return self._bring_in(events)
         finally:
@@ -84,8 +90,11 @@ class Reception(Transport):
 
     def on_accept(self) -> list[Request]:
         """Read at once: a web server has sent its request by the time it is accepted."""
-        with self.lock:
+        self.lock.acquire()
+        try:
             return self._bring_in(READ)
+        finally:
+            self.lock.release()
 
     def _bring_in(self, events: int) -> list[Request]:
         """Send and read, as far as it can be done now, and decide who watches from here on."""
@@ -198,8 +207,8 @@ class Reception(Transport):
     def _is_fresh(self) -> bool:
         return self._clock.now - self.since < SPARED_SECONDS
 
-    def new_body(self, request: Request, length: int | None) -> Body:
-        """A body that reads from this connection (a codec's ``NewBody``)."""
+    def _new_body(self, length: int | None) -> Body:
+        """A body that reads from this connection."""
         config = self._server.config
         self._body = Body(
             length,
@@ -298,22 +307,48 @@ class Reception(Transport):
                 return False
             self.armed = 0
             self.closed = True
-            self._server.forget(self, self._fd)
+            self._let_go()
             self._poller.forget(self._fd)
             os.close(self._fd)
             return True
 
     def _finish_connection(self) -> None:
         """Everything is sent and nothing runs: close, or linger while the peer still sends."""
-        timeout = self._server.config.linger_timeout_seconds
-        if self.codec.input_pending and not self.eof and timeout:
-            if not self.lingering:
-                self._linger(timeout)
-            self._arm(READ)
-        else:
-            self._close()
+        if self.codec.input_pending and not self.eof:
+            timeout = self._server.config.linger_timeout_seconds
+            if timeout:
+                if not self.lingering:
+                    self._linger(timeout)
+                self._arm(READ)
+                return
+        self._close()
 
     def _close(self) -> None:
         if not self.closed:
-            self._server.forget(self, self._fd)
+            self._let_go()
             Transport._close(self)
+
+    def _let_go(self) -> None:
+        """The connection is over: nothing holds it any more, but who still looks at it."""
+        self._server.forget(self, self._fd)
+        self._bodies.connection = None
+        self._body = None
+
+
+class Bodies:
+    """Makes the bodies of one connection (a codec's ``NewBody``).
+
+    A method of the connection would do, but then that and its codec would hold each other, and
+    be left to the garbage collector.
+    """
+
+    __slots__ = ("connection",)
+
+    connection: Reception | None  # until it is closed
+
+    def __call__(self, request: Request, length: int | None) -> Body:
+        """A body that reads from the connection."""
+        connection = self.connection
+        if connection is None:
+            raise RuntimeError("a body of a connection that is closed")
+        return connection._new_body(length)

@@ -23,3 +23,7 @@ cdef class SendQueue:
 
     @cython.locals(gone=Py_ssize_t)
     cdef _drop(self, Py_ssize_t sent)
+
+
+@cython.locals(queue=SendQueue)
+cpdef SendQueue new_queue()

@@ -117,6 +117,7 @@ class Server(Host):
                 )
                 break
             self._workers.append(worker)
+        self.poller.share(len(self._workers) > 1)
         with self._accept_lock:  # the first listener may make us pause before the last is watched
             for acceptor in self._acceptors:
                 self.handlers[acceptor.fileno()] = acceptor
@@ -150,6 +151,7 @@ class Server(Host):
         if busy and self._watch.is_needed:
             self._watch.look(self._workers, now)
         self.gate.tick(tick, served - self._served_before, long_running)
+        self.poller.share(len(self._workers) > 1 and not self.gate.narrow)
         if now - self._swept >= SWEEP_SECONDS:
             self._swept = now
             sweep(self._snapshot(), now, self.config)

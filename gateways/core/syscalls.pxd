@@ -1,6 +1,17 @@
+from cpython.pythread cimport PyThread_type_lock
+
+
+cdef class Lock:
+    cdef PyThread_type_lock _lock
+
+    cpdef bint acquire(self) except -1
+    cpdef release(self)
+
+
 cpdef tuple accept(listening, int number)
 cpdef bytes receive(int fd)
 cpdef Py_ssize_t send(int fd, data) except -1
 cpdef int shutdown(int fd, int how) except -1
-cpdef tuple next_event(epoll, int number, double timeout)
+cpdef int close(int fd) except -1
+cpdef tuple next_event(epoll, int number, double timeout, others)
 cpdef int rearm(epoll, int number, int fd, unsigned int events) except -1

@@ -6,11 +6,17 @@ cheaper than to give it away for as long as a call takes that cannot block, and 
 
 from __future__ import annotations
 
+import collections
 import os
 import select
 import socket
+import threading
 
 RECEIVE_BYTES = 65536
+MOST_EVENTS = 32
+
+Lock = threading.Lock
+close = os.close
 
 
 def accept(listening: socket.socket, number: int) -> tuple[int, object] | None:
@@ -52,12 +58,20 @@ def shutdown(fd: int, how: int) -> None:
         sock.detach()
 
 
-def next_event(epoll: select.epoll, number: int, timeout: float) -> tuple[int, int] | None:
+def next_event(
+    epoll: select.epoll,
+    number: int,
+    timeout: float,
+    others: collections.deque[tuple[int, int]] | None,
+) -> tuple[int, int] | None:
     """Wait up to ``timeout`` seconds (below 0: for ever) for an event: descriptor and events.
 
-    ``number`` is the descriptor of ``epoll``. Other threads run meanwhile.
+    ``number`` is the descriptor of ``epoll``. Other threads run meanwhile. If there is a deque
+    for ``others``, what else has happened is added to it, up to ``MOST_EVENTS`` in all.
     """
-    events = epoll.poll(timeout, 1)
+    events = epoll.poll(timeout, 1 if others is None else MOST_EVENTS)
+    if others is not None and len(events) > 1:
+        others.extend(events[1:])
     return events[0] if events else None
 
 

@@ -3,7 +3,16 @@
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
+from cpython.pythread cimport (
+    NOWAIT_LOCK,
+    PyThread_acquire_lock,
+    PyThread_allocate_lock,
+    PyThread_free_lock,
+    PyThread_release_lock,
+    WAIT_LOCK,
+)
 from libc.errno cimport EAGAIN, EINTR, errno
+from posix.unistd cimport close as c_close
 from posix.unistd cimport read, write
 
 cdef extern from "sys/epoll.h" nogil:
@@ -60,8 +69,10 @@ cdef extern from *:
 
 cdef enum:
     _RECEIVE_BYTES = 65536
+    _MOST_EVENTS = 32
 
 RECEIVE_BYTES = _RECEIVE_BYTES
+MOST_EVENTS = _MOST_EVENTS
 
 
 cpdef tuple accept(listening, int number):
@@ -113,22 +124,60 @@ cpdef Py_ssize_t send(int fd, data) except -1:
         PyBuffer_Release(&view)
 
 
+cdef class Lock:
+    """``threading.Lock``, for short waits: they are not interrupted, and cannot time out."""
+
+    def __cinit__(self):
+        self._lock = PyThread_allocate_lock()
+        if self._lock == NULL:
+            raise MemoryError("no memory for a lock")
+
+    def __dealloc__(self):
+        if self._lock != NULL:
+            PyThread_free_lock(self._lock)
+
+    cpdef bint acquire(self) except -1:
+        if not PyThread_acquire_lock(self._lock, NOWAIT_LOCK):
+            with nogil:
+                PyThread_acquire_lock(self._lock, WAIT_LOCK)
+        return True
+
+    cpdef release(self):
+        PyThread_release_lock(self._lock)
+
+    def __enter__(self):
+        return self.acquire()
+
+    def __exit__(self, kind, error, traceback):
+        self.release()
+
+
+cpdef int close(int fd) except -1:
+    # Not repeated after EINTR: Linux has closed it by then.
+    if c_close(fd) < 0 and errno != EINTR:
+        PyErr_SetFromErrno(OSError)
+    return 0
+
+
 cpdef int shutdown(int fd, int how) except -1:
     if c_shutdown(fd, how) < 0:
         PyErr_SetFromErrno(OSError)
     return 0
 
 
-cpdef tuple next_event(epoll, int number, double timeout):
-    cdef epoll_event event
+cpdef tuple next_event(epoll, int number, double timeout, others):
+    cdef epoll_event events[_MOST_EVENTS]
+    cdef int most = 1 if others is None else _MOST_EVENTS
     # Rounded up: who waits for a moment must not come too early, and then again and again.
     cdef int milliseconds = -1 if timeout < 0 else <int>(timeout * 1000 + 0.999)
-    cdef int found
+    cdef int found, index
     while True:
         with nogil:
-            found = epoll_wait(number, &event, 1, milliseconds)
+            found = epoll_wait(number, events, most, milliseconds)
         if found > 0:
-            return event.data.fd, event.events
+            for index in range(1, found):
+                others.append((events[index].data.fd, events[index].events))
+            return events[0].data.fd, events[0].events
         if found == 0:
             return None
         _check_interrupted()

@@ -2,8 +2,8 @@ import cython
 
 from gateways.core.clock cimport Clock
 from gateways.core.poller cimport Poller
-from gateways.core.sendqueue cimport SendQueue
-from gateways.core.syscalls cimport shutdown
+from gateways.core.sendqueue cimport SendQueue, new_queue
+from gateways.core.syscalls cimport Lock, close, shutdown
 from gateways.wsgi.channel cimport Channel
 
 
@@ -15,7 +15,8 @@ cdef class Transport(Channel):
     cdef SendQueue _queue
     cdef list _waiting
     cdef bint _known
-    cdef readonly object lock
+    cdef int _reported
+    cdef readonly Lock lock
     cdef public int armed
     cdef public bint self_polling
     cdef public bint eof
@@ -25,7 +26,9 @@ cdef class Transport(Channel):
     cdef public double linger_until
     cdef public double since
 
+    cdef _open(self, int fd, address, Poller poller, Clock clock)
     cdef _arm(self, int events)
+    cdef _disarm(self)
     cdef _begin_to_wait(self, bint is_shared, bint may_be_woken)
     cdef _end_of_wait(self, own)
     cdef _wake_waiting(self)

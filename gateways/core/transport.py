@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import threading
 
 from gateways.core.clock import Clock
 from gateways.core.poller import Poller, Waker, waker
-from gateways.core.sendqueue import SendQueue
-from gateways.core.syscalls import shutdown
+from gateways.core.sendqueue import new_queue
+from gateways.core.syscalls import Lock, close, shutdown
 from gateways.protocols.base import Output
 from gateways.protocols.detect import mismatch
 from gateways.wsgi.channel import Channel
@@ -39,6 +38,7 @@ class Transport(Channel):
         "_known",
         "_poller",
         "_queue",
+        "_reported",
         "_waiting",
         "armed",
         "broken",
@@ -51,16 +51,18 @@ class Transport(Channel):
         "since",
     )
 
-    def __init__(self, fd: int, address: object, poller: Poller, clock: Clock) -> None:
+    def _open(self, fd: int, address: object, poller: Poller, clock: Clock) -> None:
+        """In the place of ``__init__`` (see ``new_connection``)."""
         self._fd = fd
         self._address = address
         self._poller = poller
         self._clock = clock
-        self._queue = SendQueue()
+        self._queue = new_queue()
         self._waiting: list[Waker] = []  # of threads that wait while the poller is the owner
         self._known = False  # the poller has seen the descriptor before
-        self.lock = threading.Lock()
-        self.armed = 0  # the events that the poller will report, once
+        self._reported = 0  # the events that the poller reports even if we are not armed
+        self.lock = Lock()
+        self.armed = 0  # the events for which the poller owns the descriptor
         self.self_polling = False  # the thread of the only request watches the descriptor itself
         self.eof = False  # the peer will send no more
         self.broken = False  # nothing can be sent any more
@@ -88,8 +90,14 @@ class Transport(Channel):
         """Make the poller the owner of the descriptor."""
         if self.armed & events != events:
             self.armed = events
-            self._poller.arm(self._fd, events, self._known)
-            self._known = True
+            if self._reported != events or self._poller.is_shared:
+                self._reported = self._poller.arm(self._fd, events, self._known)
+                self._known = True
+
+    def _disarm(self) -> None:
+        """Have the poller leave the descriptor alone."""
+        self.armed = 0
+        self._reported = self._poller.arm(self._fd, 0, self._known)
 
     def _begin_to_wait(self, is_shared: bool, may_be_woken: bool) -> Waker | None:
         """Prepare to wait on the descriptor; returns what else to wait for.
@@ -100,8 +108,7 @@ class Transport(Channel):
         somebody may want to end even the wait of the only one.
         """
         if self.armed and not is_shared:
-            self.armed = 0
-            self._poller.arm(self._fd, 0, self._known)
+            self._disarm()
         if not self.armed:
             self.self_polling = True
             if not may_be_woken:
@@ -182,4 +189,4 @@ class Transport(Channel):
             self._poller.forget(self._fd)
         if _forked:  # a child may hold the descriptor too: the peer must see the end all the same
             self._shutdown(socket.SHUT_WR)
-        os.close(self._fd)
+        close(self._fd)

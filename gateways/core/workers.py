@@ -120,8 +120,9 @@ class Worker:
         if handler is None:
             return  # it was closed by another thread in the meantime
         if isinstance(handler, Connection):
-            accepted: Connection | None = handler
-            requests = handler.on_event(event[1])
+            connection = handler
+            requests = connection.on_event(event[1])
+            accepted: Connection | None = connection
         else:
             # A stop sees the one, or this thread sees the other.
             self.accepting = True

@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -106,13 +107,37 @@ def test_events_come_once_until_they_are_asked_for_again(
         number = epoll.fileno()
         epoll.register(ours, select.EPOLLIN | select.EPOLLONESHOT)
         began = time.monotonic()
-        assert syscalls.next_event(epoll, number, 0.05) is None
+        assert syscalls.next_event(epoll, number, 0.05, None) is None
         assert time.monotonic() - began >= 0.05
         theirs.sendall(b"x")
-        assert syscalls.next_event(epoll, number, -1) == (ours.fileno(), select.EPOLLIN)
-        assert syscalls.next_event(epoll, number, 0) is None
+        assert syscalls.next_event(epoll, number, -1, None) == (ours.fileno(), select.EPOLLIN)
+        assert syscalls.next_event(epoll, number, 0, None) is None
         both = select.EPOLLIN | select.EPOLLOUT
         syscalls.rearm(epoll, number, ours.fileno(), both | select.EPOLLONESHOT)
-        assert syscalls.next_event(epoll, number, 1) == (ours.fileno(), both)
+        assert syscalls.next_event(epoll, number, 1, None) == (ours.fileno(), both)
         with pytest.raises(FileNotFoundError):
             syscalls.rearm(epoll, number, theirs.fileno(), select.EPOLLIN)
+
+
+def test_a_lock_is_held_by_one_thread_at_a_time() -> None:
+    lock = syscalls.Lock()
+    free = True
+    collisions = 0
+
+    def work() -> None:
+        nonlocal free, collisions
+        for _ in range(200):
+            with lock:
+                collisions += not free
+                free = False
+                time.sleep(0)  # lets the others run
+                free = True
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not collisions
+    assert lock.acquire()
+    lock.release()
