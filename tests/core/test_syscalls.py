@@ -6,6 +6,7 @@ import errno
 import os
 import select
 import socket
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from gateways.core import syscalls
+
+PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
 
 
 @pytest.fixture
@@ -116,3 +120,17 @@ def test_events_come_once_until_they_are_asked_for_again(
         assert syscalls.next_event(epoll, number, 1) == (ours.fileno(), both)
         with pytest.raises(FileNotFoundError):
             syscalls.rearm(epoll, number, theirs.fileno(), select.EPOLLIN)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is a call of Linux")
+def test_attributes_of_a_process_are_numbers_and_texts() -> None:
+    with open("/proc/thread-self/comm", encoding="ascii") as file:
+        before = file.read().rstrip("\n")
+    try:
+        assert syscalls.prctl(PR_SET_NAME, b"another")
+        with open("/proc/thread-self/comm", encoding="ascii") as file:
+            assert file.read() == "another\n"
+    finally:
+        syscalls.prctl(PR_SET_NAME, before.encode())
+    assert syscalls.prctl(PR_SET_DUMPABLE, 1)
+    assert not syscalls.prctl(PR_SET_DUMPABLE, 17)
