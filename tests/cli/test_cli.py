@@ -21,7 +21,7 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from gateways.cli import main
+from gateways.cli.group import gateways
 from gateways.cli.options import FIELDS, build_config, config_options, flag, read_size, show_size
 from gateways.config import Config
 from gateways.errors import ConfigError
@@ -51,7 +51,7 @@ def parse(*arguments: str) -> Config:
 
 def invoke(*arguments: str) -> Result:
     """What the group ``gateways`` answers to the arguments."""
-    return CliRunner().invoke(main, list(arguments), prog_name="gateways", terminal_width=100)
+    return CliRunner().invoke(gateways, list(arguments), prog_name="gateways", terminal_width=100)
 
 
 # Options
@@ -204,8 +204,8 @@ def test_the_version_names_the_build_and_the_python() -> None:
 
 def test_help_and_version_import_neither_the_core_nor_the_loader() -> None:
     script = (
-        "import sys, gateways.cli\n"
-        "try:\n    gateways.cli.main(['fcgi', '--help'])\n"
+        "import sys, gateways.cli.group\n"
+        "try:\n    gateways.cli.group.gateways(['fcgi', '--help'])\n"
         "except SystemExit: pass\n"
         "late = [m for m in sys.modules if m.startswith(('gateways.core', 'gateways.wsgi'))]\n"
         "sys.exit(repr(late) if late else 0)"
