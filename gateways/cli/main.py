@@ -2,7 +2,7 @@
 
 The parser with all that it imports would stay in the memory of the process that serves, and of all
 that are forked from it. So where the words say to serve, a process apart reads them (``start``);
-this one gets what they mean. Whatever ends by itself is done right here.
+this one gets what they mean. Whatever ends by itself is done right here, with few imports.
 """
 
 from __future__ import annotations
@@ -13,9 +13,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateways.cli.start import Start, pack, serve, unpack
-from gateways.core.descriptors import reopen_standard_descriptors
 from gateways.errors import ConfigError
-from gateways.process.apart import Apart, LeftApart
 
 SERVING = frozenset({"serve", "fcgi", "uwsgi", "scgi", "http"})
 # With one of these, such a command ends by itself.
@@ -35,6 +33,9 @@ def main() -> None:
 
 
 def _serve(words: Sequence[str]) -> int:
+    from gateways.core.descriptors import reopen_standard_descriptors
+    from gateways.process.apart import Apart, LeftApart
+
     reopen_standard_descriptors()  # a pipe must not become one of them
     try:
         reading = Apart(functools.partial(_read, words))

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from gateways.config import Config
 from gateways.errors import ConfigError
-from gateways.process.apart import Apart, LeftApart
 from gateways.values import as_dict
 
 
@@ -59,6 +58,8 @@ def serve(start: Start) -> int:
 
 
 def _reconfigure(start: Start) -> tuple[str, Config]:
+    from gateways.process.apart import Apart, LeftApart
+
     try:
         reference, config = Apart(functools.partial(_read_again, start)).result()
     except LeftApart as left:

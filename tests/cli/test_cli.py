@@ -22,7 +22,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from gateways.cli.group import gateways
+from gateways.cli.main import SERVING
 from gateways.cli.options import FIELDS, build_config, config_options, flag, read_size, show_size
+from gateways.cli.serve import COMMANDS
 from gateways.config import Config
 from gateways.errors import ConfigError
 from gateways.process.loading import prepare_paths
@@ -211,6 +213,10 @@ def test_help_and_version_import_neither_the_core_nor_the_loader() -> None:
         "sys.exit(repr(late) if late else 0)"
     )
     subprocess.run((sys.executable, "-c", script), check=True, stdout=subprocess.DEVNULL)
+
+
+def test_every_command_that_serves_is_read_in_a_process_apart() -> None:
+    assert {each.name for each in COMMANDS} == SERVING
 
 
 # Paths
