@@ -1,4 +1,4 @@
-"""Every option of a server: one frozen dataclass, from which everything else is derived.
+"""Every option of a server: one class of values, from which everything else is derived.
 
 That is the command line, the environment variables, the keys of the configuration file and the
 reference page. A field's name carries its unit (``…_seconds``, ``…_bytes``), its metadata what is
@@ -7,12 +7,12 @@ shown. An option is declared here and nowhere else; what its values may be is in
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from gateways.checks import find_problem
 from gateways.errors import ConfigError
+from gateways.values import Value, field, fields
 
 KIB = 1024
 _heading = ""
@@ -27,17 +27,16 @@ def _under(heading: str) -> None:
 def _option(default: Any, help: str, *, flags: str = "", metavar: str = "") -> Any:
     """A field with its help text, extra short flags and the placeholder shown for its value."""
     metadata = {"help": help, "flags": flags, "metavar": metavar, "group": _heading}
-    return dataclasses.field(default=default, metadata=metadata)
+    return field(default=default, metadata=metadata)
 
 
 def _table(help: str) -> Any:
     """A field that only the configuration file can give, as a table of that name."""
     metadata = {"help": help, "table": True, "group": _heading}
-    return dataclasses.field(default_factory=dict, hash=False, metadata=metadata)
+    return field(default={}, metadata=metadata)
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Config:
+class Config(Value, kw_only=True):
     """The options of one server process. Zero means "no limit" where a limit's help says so."""
 
     _under("Where to listen")
@@ -290,10 +289,10 @@ class Config:
 
     def __post_init__(self) -> None:
         """Raise ConfigError for the first value that cannot be meant."""
-        for field in dataclasses.fields(self):
-            problem = find_problem(field.name, getattr(self, field.name))
+        for each in fields(type(self)):
+            problem = find_problem(each.name, getattr(self, each.name))
             if problem:
-                raise ConfigError(f"{field.name}: {problem}")
+                raise ConfigError(f"{each.name}: {problem}")
 
 
 class Workers(NamedTuple):

@@ -6,7 +6,6 @@ these arguments to listeners, options and a running process: that is here.
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -18,6 +17,7 @@ from gateways.core.server import Server
 from gateways.errors import ConfigError
 from gateways.process.single import SingleProcess
 from gateways.protocols.base import Request
+from gateways.values import fields
 from gateways.wsgi.runner import Application
 
 # Arguments of flup's thread pool that have nothing to set here.
@@ -62,7 +62,7 @@ class ScriptServer:
         self._server: Server | None = None
 
     def _make_config(self, own: dict[str, Any], kw: dict[str, Any]) -> Config:
-        known = {field.name for field in dataclasses.fields(Config)}
+        known = {field.name for field in fields(Config)}
         options = {name: value for name, value in kw.items() if name in known}
         unknown = sorted(set(kw) - known - set(_IGNORED))
         if unknown:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateways.cli import describe_version
+from gateways.cli.group import describe_version
 
 # Compares the two builds, so the pure one alone has nothing to compare.
 collect_ignore = [] if "compiled" in describe_version() else ["test_parity.py"]

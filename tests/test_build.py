@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 import gateways
-from gateways.cli import describe_version
+from gateways.cli.group import describe_version
 
 PACKAGE = Path(gateways.__file__).parent
 SETUP = Path(__file__).resolve().parents[1] / "setup.py"

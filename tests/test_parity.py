@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateways.cli import describe_version
+from gateways.cli.group import describe_version
 from gateways.protocols.encoders import encode_scgi_head, encode_uwsgi_head
 from tests.protocols import vectors
 from tests.pure import built, pure

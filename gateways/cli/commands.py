@@ -47,6 +47,7 @@ def remember_arguments(context: click.Context, arguments: list[str]) -> None:
     context.meta[_ARGUMENTS] = tuple(arguments)
 
 
-def remembered_arguments(context: click.Context) -> list[str]:
+def remembered_arguments(context: click.Context) -> tuple[str, ...]:
     """What the command was called with."""
-    return list(context.meta[_ARGUMENTS])
+    arguments: tuple[str, ...] = context.meta[_ARGUMENTS]
+    return arguments

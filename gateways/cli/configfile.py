@@ -10,26 +10,19 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 from gateways.checks import find_problem
 from gateways.cli.foreign import REMEDIES, suggest
 from gateways.cli.options import FIELDS, TABLES, keys, kind_of
 from gateways.cli.sources import FileSettings, SourceError
+from gateways.cli.start import Location
 
 FILE_NAME = "gateways.toml"
 APPLICATION = "application"
 _FIELD_OF = {key: name for name in FIELDS for key in keys(name)} | {APPLICATION: APPLICATION}
 _TABLE_NAMES = ("env", *TABLES)
 _SYNTAX = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
-
-
-class Location(NamedTuple):
-    """A configuration file."""
-
-    shown: str  # its name as the operator knows it
-    path: str  # absolute, because a server may change its directory before it reads again
-    required: bool
 
 
 def locate(given: str | None) -> Location:

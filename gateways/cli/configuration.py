@@ -7,16 +7,17 @@ with the file as the ``default_map`` of the command.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import click
 
-from gateways.cli.commands import ServingCommand, remembered_arguments
-from gateways.cli.configfile import APPLICATION, Location, locate, read_file, toml, toml_key
+from gateways.cli.commands import ServingCommand
+from gateways.cli.configfile import APPLICATION, locate, read_file, toml, toml_key
 from gateways.cli.foreign import suggest
 from gateways.cli.options import FIELDS, TABLES, build_config, flag, keys, kind_of, show_size
 from gateways.cli.sources import PREFIX, origin, use_file, used_file, variable
+from gateways.cli.start import Location
 from gateways.config import Config
 from gateways.errors import ConfigError
 
@@ -109,30 +110,10 @@ def _check_protocols(command: str, protocol: str, addresses: Iterable[str]) -> N
             )
 
 
-def make_reconfigure(context: click.Context) -> Callable[[], tuple[str, Config]]:
-    """A function that finds out anew what the same command line means, for a reload.
-
-    The file is read again, even if the working directory has changed. It raises ConfigError.
-    """
-    command, name = context.command, context.info_name
-    arguments, location = remembered_arguments(context), context.meta[_LOCATION]
-
-    def reconfigure() -> tuple[str, Config]:
-        try:
-            with command.make_context(name, list(arguments), obj=location) as again:
-                setup = understand(again)
-        except click.ClickException as error:
-            raise ConfigError(error.format_message()) from error
-        if setup.reference is None:
-            raise ConfigError("no application is named any more")
-        return setup.reference, setup.config
-
-    return reconfigure
-
-
-def config_files(context: click.Context) -> list[str]:
+def used_location(context: click.Context) -> Location:
     """The file that is read at a reload, whether it is there by now or not."""
-    return [context.meta[_LOCATION].path]
+    location: Location = context.meta[_LOCATION]
+    return location
 
 
 def name_source(text: str, origins: Mapping[str, str]) -> str:

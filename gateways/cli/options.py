@@ -8,7 +8,6 @@ what was parsed; between them the values go by the names of the fields.
 
 from __future__ import annotations
 
-import dataclasses
 import re
 import typing
 from typing import Any
@@ -18,11 +17,10 @@ import click
 from gateways.checks import find_problem
 from gateways.cli.sources import ConfigOption, variable
 from gateways.config import Config
+from gateways.values import fields
 
-FIELDS = {
-    field.name: field for field in dataclasses.fields(Config) if "table" not in field.metadata
-}
-TABLES = {field.name: field for field in dataclasses.fields(Config) if "table" in field.metadata}
+FIELDS = {field.name: field for field in fields(Config) if "table" not in field.metadata}
+TABLES = {field.name: field for field in fields(Config) if "table" in field.metadata}
 _TYPES = typing.get_type_hints(Config)
 _METAVARS = {"_seconds": "SECONDS", "_bytes": "BYTES"}
 _FACTORS = {"": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30}

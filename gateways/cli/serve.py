@@ -1,41 +1,37 @@
-"""``gateways serve`` and its short forms ``fcgi``, ``uwsgi``, ``scgi``, ``http``: in this process.
+"""``gateways serve`` and its short forms ``fcgi``, ``uwsgi``, ``scgi``, ``http``: what they say.
 
 What can be wrong is found before anything is bound, in the order in which it is cheap to find: the
 options, the directories, the application; then the addresses. The exit status says which.
 The modules that do the work are imported when they are needed, so that ``--help`` is quick.
+Whoever is to serve in the stead of this process (``main``) is the object of click's context.
 """
 
 from __future__ import annotations
 
 import functools
-import logging
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from gateways.cli.commands import ServingCommand
+from gateways.cli.commands import ServingCommand, remembered_arguments
 from gateways.cli.configuration import (
     CONFIGURATION_OPTIONS,
     Setup,
-    config_files,
-    make_reconfigure,
     name_source,
     show,
     understand,
     unknown_variables,
+    used_location,
 )
 from gateways.cli.options import config_options
 from gateways.cli.sources import SourceError, variable
+from gateways.cli.start import Start, serve
+from gateways.config import Config
 from gateways.errors import ConfigError
-
-if TYPE_CHECKING:
-    pass
 
 EXIT_USAGE = 2  # click's own status for a wrong option
 EXIT_LOAD = 3  # the application could not be loaded
-
-logger = logging.getLogger("gateways.cli")
 
 _WHICH = """\
 Which application? Name it as a module or as a file, for example:
@@ -90,16 +86,10 @@ def _command(name: str, what: str, protocol: str | None) -> click.Command:
                 context.exit(check(setup))
         except ConfigError as error:
             raise SourceError(str(error)) from error
-        from gateways.process.launch import launch
-
-        status = launch(
-            setup.reference,
-            setup.config,
-            reconfigure=make_reconfigure(context),
-            config_files=config_files(context),
-            explain=functools.partial(name_source, origins=setup.origins),
-        )
-        context.exit(status)
+        start = make_start(context, setup)
+        if context.obj is None:
+            context.exit(serve(start))
+        context.obj(start)
 
     short = what.partition(",")[0] + "."
     made = click.command(
@@ -120,6 +110,35 @@ COMMANDS = [
     _command("scgi", "Serve APPLICATION over SCGI", "scgi"),
     _command("http", "Serve APPLICATION over HTTP/1.1", "http"),
 ]
+
+
+def make_start(context: click.Context, setup: Setup) -> Start:
+    """What the setup of this command line is to be served with."""
+    return Start(
+        setup.reference or "",
+        setup.config,
+        setup.origins,
+        str(context.info_name),
+        remembered_arguments(context),
+        used_location(context),
+    )
+
+
+def read_again(start: Start) -> tuple[str, Config]:
+    """What the same command line means by now, for a reload. Raises ConfigError.
+
+    The file is read again, even if the working directory has changed.
+    """
+    (command,) = (each for each in COMMANDS if each.name == start.command)
+    arguments = list(start.arguments)
+    try:
+        with command.make_context(start.command, arguments, obj=start.location) as context:
+            setup = understand(context)
+    except click.ClickException as error:
+        raise ConfigError(error.format_message()) from error
+    if setup.reference is None:
+        raise ConfigError("no application is named any more")
+    return setup.reference, setup.config
 
 
 def check(setup: Setup) -> int:

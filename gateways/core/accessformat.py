@@ -14,11 +14,11 @@ import string
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from gateways.errors import ConfigError
 from gateways.hints import nearest
+from gateways.values import Value
 
 Variables = dict[str, str]
 
@@ -30,8 +30,7 @@ _MISSING = "-"
 _RSS_UNIT = 1 if sys.platform == "darwin" else 1024
 
 
-@dataclass(frozen=True, slots=True)
-class Known:
+class Known(NamedTuple):
     """What is known of a request when it has ended."""
 
     at: float  # when it began, in seconds since 1970
@@ -42,8 +41,7 @@ class Known:
     thread: int
 
 
-@dataclass(frozen=True, slots=True)
-class Field:
+class Field(Value):
     """A name of a format: read from the variables at the begin, or found at the end."""
 
     name: str
@@ -66,8 +64,7 @@ class Part(NamedTuple):
     has_blanks: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Line:
+class Line(Value):
     """A format, taken apart."""
 
     fields: Sequence[Field]

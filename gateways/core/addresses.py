@@ -7,7 +7,6 @@ addresses has its own message, which shows the right form.
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 import ipaddress
 import re
@@ -15,6 +14,7 @@ import sys
 
 from gateways.errors import ConfigError
 from gateways.hints import nearest
+from gateways.values import Value
 
 _FORMS = "/path/to/socket, unix:/path?mode=660&group=NAME, @name, host:port, [::1]:port or fd://N"
 _OPTIONS = "mode=660, user=NAME and group=NAME"
@@ -32,8 +32,7 @@ class Kind(enum.Enum):
     DESCRIPTOR = enum.auto()  # a listening socket that the parent process opened
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Address:
+class Address(Value):
     """Where to listen; only the fields of its kind mean something."""
 
     kind: Kind

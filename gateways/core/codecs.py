@@ -111,22 +111,33 @@ class Codecs:
         return lambda new_body, address: HTTP(new_body, settings, peer_address=address)
 
 
+_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
+_MONTHS = (
+    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
+    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
+)
+
+
 class _Date:
     """The Date field of HTTP (RFC 9110, section 5.6.7), formatted once a second."""
 
     def __init__(self) -> None:
-        from email.utils import formatdate  # now: a worker in a chroot would not find it later
-
-        self._format = formatdate
         self._second = 0
         self._text = ""
 
     def now(self) -> str:
         second = int(time.time())
         if second != self._second:
-            self._text = self._format(second, usegmt=True)
+            self._text = http_date(second)
             self._second = second
         return self._text
+
+
+def http_date(second: int) -> str:
+    """A second since 1970 as HTTP writes it, whatever the locale; email.utils costs 1 MiB."""
+    year, month, day, hour, minute, seconds, weekday, *_ = time.gmtime(second)
+    name, of = _DAYS[weekday], _MONTHS[month - 1]
+    return f"{name}, {day:02} {of} {year:04} {hour:02}:{minute:02}:{seconds:02} GMT"
 
 
 def trusted_proxies(allowed: Iterable[str]) -> Callable[[str], bool]:

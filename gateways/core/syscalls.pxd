@@ -15,3 +15,4 @@ cpdef int shutdown(int fd, int how) except -1
 cpdef int close(int fd) except -1
 cpdef tuple next_event(epoll, int number, double timeout, others)
 cpdef int rearm(epoll, int number, int fd, unsigned int events) except -1
+cpdef bint prctl(int option, value)

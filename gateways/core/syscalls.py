@@ -1,4 +1,4 @@
-"""The system calls of the request path, on descriptors that never block.
+"""The system calls of the request path, on descriptors that never block, and prctl.
 
 The compiled build has the same functions from ``syscalls.pyx``: there they keep the GIL, which is
 cheaper than to give it away for as long as a call takes that cannot block, and make fewer objects.
@@ -78,3 +78,14 @@ def next_event(
 def rearm(epoll: select.epoll, number: int, fd: int, events: int) -> None:
     """Have ``epoll`` report ``fd``, which it knows, when one of ``events`` comes."""
     epoll.modify(fd, events)
+
+
+def prctl(option: int, value: int | bytes) -> bool:
+    """Linux: set an attribute of this process or thread; whether that was possible."""
+    try:
+        import ctypes  # which the compiled build does without
+    except ImportError:
+        return False
+    zero = ctypes.c_ulong(0)
+    argument = ctypes.c_char_p(value) if isinstance(value, bytes) else ctypes.c_ulong(value)
+    return bool(ctypes.CDLL(None).prctl(option, argument, zero, zero, zero) == 0)

@@ -26,6 +26,9 @@ cdef extern from "sys/epoll.h" nogil:
     int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
     int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
 
+cdef extern from "sys/prctl.h":
+    int c_prctl "prctl"(int option, ...)
+
 cdef extern from *:
     """
     #include <arpa/inet.h>
@@ -190,6 +193,15 @@ cpdef int rearm(epoll, int number, int fd, unsigned int events) except -1:
     if epoll_ctl(number, EPOLL_CTL_MOD, fd, &event) < 0:
         PyErr_SetFromErrno(OSError)
     return 0
+
+
+cpdef bint prctl(int option, value):
+    cdef unsigned long argument
+    if isinstance(value, bytes):
+        argument = <unsigned long><char *>value
+    else:
+        argument = value
+    return c_prctl(option, argument, <unsigned long>0, <unsigned long>0, <unsigned long>0) == 0
 
 
 cdef int _check_interrupted() except -1:

@@ -10,13 +10,10 @@ from __future__ import annotations
 import io
 import os
 import re
-import shlex
 import site
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 from gateways.config import Config
 from gateways.errors import ConfigError
@@ -76,7 +73,8 @@ def check_environment(config: Config) -> None:
 def _read_file(path: str) -> dict[str, str]:
     try:
         # As os.environ decodes; a byte order mark is not part of the first name.
-        text = Path(path).read_bytes().removeprefix(b"\xef\xbb\xbf")
+        with open(path, "rb") as file:
+            text = file.read().removeprefix(b"\xef\xbb\xbf")
     except OSError as error:
         raise ConfigError(f"--env-file {path}: {error.strerror}") from error
     variables = {}
@@ -116,6 +114,8 @@ def _is_open(line: str) -> bool:
 
 def _take_apart(line: str) -> tuple[str, str, str]:
     """(name, "=", value) of ``[export ]NAME=VALUE``, quoted as for a shell; nothing is expanded."""
+    import shlex
+
     source = io.StringIO(line)
     words = shlex.shlex(source, posix=True)
     words.whitespace_split = True
@@ -180,6 +180,8 @@ def activate_venv(directory: str) -> None:
 
 def find_site_packages(directory: str) -> list[str]:
     """Where a virtual environment keeps the packages for this interpreter. Raises ConfigError."""
+    import sysconfig
+
     directory = os.path.abspath(directory)
     base = {"base": directory, "platbase": directory, "installed_base": directory}
     wanted = [sysconfig.get_path(kind, "venv", vars=base) for kind in ("purelib", "platlib")]
@@ -203,6 +205,8 @@ def find_site_packages(directory: str) -> list[str]:
 
 
 def _version_of(directory: str) -> str:
+    from pathlib import Path
+
     for path in sorted(Path(directory).glob("lib*/*/site-packages")):
         found = re.fullmatch(r"[a-z]+([0-9][0-9.]*t?)", path.parent.name)
         if found:
@@ -215,7 +219,8 @@ def _version_of(directory: str) -> str:
 def _settings(directory: str) -> dict[str, str]:
     """What pyvenv.cfg says; empty where there is none, as in conda's environments."""
     try:
-        text = Path(directory, "pyvenv.cfg").read_text(encoding="utf-8")
+        with open(os.path.join(directory, "pyvenv.cfg"), encoding="utf-8") as file:
+            text = file.read()
     except (OSError, UnicodeDecodeError):
         return {}
     pairs = (line.partition("=") for line in text.splitlines())

@@ -7,12 +7,13 @@ for never returns into the parent's code: it ends the process.
 
 from __future__ import annotations
 
-import ctypes
 import os
 import signal
 import sys
 import traceback
 from collections.abc import Callable
+
+from gateways.core import syscalls
 
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -95,4 +96,4 @@ def end_within(seconds: float) -> None:
 def _prctl(option: int, value: int) -> bool:
     if sys.platform != "linux":
         return False
-    return bool(ctypes.CDLL(None).prctl(option, value, 0, 0, 0) == 0)
+    return syscalls.prctl(option, value)

@@ -140,6 +140,7 @@ def adopt(fleet: Fleet, plan: Plan, rows: int) -> int:
         privileges=Privileges.from_config(plan.config),
         listeners=plan.listeners,
         keeping=plan.keeping,
+        supervisor=os.getpid(),
         # What they do is in a scoreboard that went with the old program.
         board=Scoreboard(
             max([rows, *(worker["row"] + 2 for worker in workers)]), plan.config.threads

@@ -14,12 +14,12 @@ import select
 import signal
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from gateways.config import Config
 from gateways.core.stacklog import log_text
 from gateways.errors import ConfigError
 from gateways.process.forking import die_with_parent, end_within, fork_member, unblock_signals
+from gateways.values import Value
 from gateways.wsgi.loading import explain_failure
 
 logger = logging.getLogger("gateways.process")
@@ -34,8 +34,7 @@ class HookFailed(ConfigError):
     """A hook could not be called, or raised; the text, of several lines, has the traceback."""
 
 
-@dataclass(frozen=True, slots=True)
-class Process:
+class Process(Value):
     """What a hook is told. ``worker`` is 0, and ``pid`` the supervisor's, where there is none."""
 
     worker: int

@@ -7,7 +7,6 @@ to ``logging.config.dictConfig``; the loggers that it gives handlers to are not 
 
 from __future__ import annotations
 
-import copy
 import logging
 import re
 import sys
@@ -359,6 +358,8 @@ def _apply_table(table: Mapping[str, Any]) -> None:
     """Hand the table to dictConfig, unless that was done: it would close everybody's handlers."""
     if table == _state.table:
         return
+    import copy
+
     plain = {"version": 1, "disable_existing_loggers": False, **copy.deepcopy(dict(table))}
     reset = {"handlers": [], "propagate": True, "level": "NOTSET"}  # what only the last one names
     last = dict.fromkeys(_state.table.get("loggers", {}), reset)

@@ -7,9 +7,7 @@ application once; the supervisor never does, so a reload finds nothing stale in 
 
 from __future__ import annotations
 
-import dataclasses
 import enum
-import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -23,10 +21,10 @@ from gateways.process.notify import Notifier
 from gateways.process.pidfile import PidFile
 from gateways.process.privileges import Privileges
 from gateways.process.scoreboard import Scoreboard
+from gateways.values import Value
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class Spec:
+class Spec(Value, kw_only=True):
     """What the workers of a generation are made from."""
 
     generation: int
@@ -36,7 +34,7 @@ class Spec:
     listeners: Sequence[Listener]
     board: Scoreboard
     keeping: Keeping
-    supervisor: int = dataclasses.field(default_factory=os.getpid)  # its pid
+    supervisor: int  # its pid
     leftovers: Sequence[Callable[[], None]] = ()  # each removes a file that the supervisor made
 
 
@@ -139,8 +137,7 @@ class Generation:
         self._rows.add(row)
 
 
-@dataclasses.dataclass(kw_only=True)
-class Plan:
+class Plan(Value, frozen=False, kw_only=True):
     """What a supervisor is to run."""
 
     reference: str

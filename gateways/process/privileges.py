@@ -14,11 +14,11 @@ import pwd
 import sys
 import time
 import traceback
-from dataclasses import dataclass
 
 from gateways.config import Config
 from gateways.core.peers import find_gid, find_uid, group_name, groups_of, user_name
 from gateways.errors import ConfigError
+from gateways.values import Value
 
 logger = logging.getLogger("gateways.process")
 
@@ -27,7 +27,6 @@ logger = logging.getLogger("gateways.process")
 NEEDED_IN_A_JAIL = (
     "ast",
     "ctypes",
-    "email.utils",
     "gateways.core.codecs",
     "gateways.core.server",
     "gateways.protocols.auto",
@@ -37,6 +36,7 @@ NEEDED_IN_A_JAIL = (
     "gateways.wsgi.loading",
     "html",
     "importlib.metadata",
+    "inspect",
     "json",
     "linecache",
     "logging.config",
@@ -51,8 +51,7 @@ NEEDED_IN_A_JAIL = (
 _CODECS = ("ascii", "idna", "latin-1", "punycode", "unicode-escape", "utf-8", "utf-8-sig", "utf-16")
 
 
-@dataclass(frozen=True, slots=True)
-class Privileges:
+class Privileges(Value):
     """What to become; None and '' leave things as they are. ``groups`` are all, gid included."""
 
     uid: int | None = None

@@ -5,7 +5,6 @@ Here is also how it says that it cannot serve, whoever it says it to.
 
 from __future__ import annotations
 
-import dataclasses
 import faulthandler
 import os
 import sys
@@ -21,6 +20,7 @@ from gateways.process.hooks import HookFailed
 from gateways.process.loading import LoadFailure, prepare_paths
 from gateways.process.logs import capture_output, set_up_logging
 from gateways.process.privileges import Privileges
+from gateways.values import replace
 
 Ready = TypeVar("Ready")
 
@@ -49,7 +49,7 @@ def settle(config: Config, privileges: Privileges) -> None:
     if privileges.uid is not None:
         global _changed_user  # as global as the process's user
         _changed_user = True
-    config = dataclasses.replace(
+    config = replace(
         config,
         chdir=privileges.inside(config.chdir),
         pythonpath=tuple(map(privileges.inside, config.pythonpath)),

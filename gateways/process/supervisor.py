@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import logging
 import math
+import os
 import select
 import signal
 import time
@@ -208,6 +209,7 @@ class Supervisor:
             listeners=self.plan.listeners,
             board=board,
             keeping=self.plan.keeping,
+            supervisor=os.getpid(),
             leftovers=self.plan.leftovers,
         )
         count = self._aim(self._bounds(config))

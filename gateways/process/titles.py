@@ -10,11 +10,13 @@ import re
 import sys
 from collections.abc import Callable
 
+from gateways.core import syscalls
+
 _LARGEST_NAME = 15  # TASK_COMM_LEN, less the NUL
 _PR_SET_NAME = 15
 _PARTS = re.compile(r"gateways: (\w+) ?([0-9]*)(?: \[.*\])? ?([\w/]*)", re.ASCII)
 
-_show: Callable[[str], None] | None = None
+_show: Callable[[str], object] | None = None
 _shown = ""
 
 
@@ -46,7 +48,7 @@ def short_title(text: str) -> str:
     return next((name for name in names if len(name) <= _LARGEST_NAME), names[-1][:_LARGEST_NAME])
 
 
-def _find_way() -> Callable[[str], None]:
+def _find_way() -> Callable[[str], object]:
     if sys.platform == "darwin":
         return lambda text: None  # what setproctitle calls there does not survive a fork
     try:
@@ -61,19 +63,8 @@ def _find_way() -> Callable[[str], None]:
     return show
 
 
-def _name_setter() -> Callable[[str], None]:
+def _name_setter() -> Callable[[str], object]:
     """By prctl(); /proc/self/comm would do, but not after a change of user, nor in a chroot."""
     if sys.platform != "linux":
         return lambda text: None
-    try:
-        import ctypes
-
-        prctl = ctypes.CDLL(None).prctl
-    except (ImportError, OSError, AttributeError):
-        return lambda text: None  # an interpreter without ctypes
-
-    def show(text: str) -> None:
-        name = ctypes.c_char_p(short_title(text).encode())
-        prctl(_PR_SET_NAME, name, ctypes.c_ulong(0), ctypes.c_ulong(0), ctypes.c_ulong(0))
-
-    return show
+    return lambda text: syscalls.prctl(_PR_SET_NAME, short_title(text).encode())

@@ -6,7 +6,6 @@ key is the protocol error. What the specification says to ignore is in the table
 
 from __future__ import annotations
 
-import dataclasses
 import enum
 from collections.abc import Callable
 
@@ -74,15 +73,14 @@ NEVER = 255
 NEXT = bytes(RECEIVING.get((state, kind), NEVER) for state in Receiving for kind in range(256))
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class FastCGISettings(RequestLimits):
+class FastCGISettings(RequestLimits, kw_only=True):
     """What all FastCGI connections of a server have in common.
 
     ``values`` answers FCGI_GET_VALUES. ``roles`` are the role numbers that are served.
     ``max_active`` bounds the requests in flight on one connection; one more is answered 503.
     """
 
-    values: dict[str, str] = dataclasses.field(default_factory=dict)
+    values: dict[str, str] = {}
     roles: frozenset[int] = frozenset({FCGI_RESPONDER})
     multiplex: bool = True
     max_active: int = 1024

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from gateways.errors import ProtocolError
 from gateways.protocols.base import Request
 from gateways.protocols.chunked import ChunkedDecoder
 from gateways.protocols.http_head import Head, split_host
+from gateways.values import Value
 
 # Fields that are no variables: framing, which the codec deals with, and CVE-2016-5385 (httpoxy).
 _NO_VARIABLES = frozenset({"content-length", "transfer-encoding", "proxy"})
@@ -33,8 +33,7 @@ def _nobody(address: str) -> bool:
     return False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HTTPSettings:
+class HTTPSettings(Value, kw_only=True):
     """What the connections of one listener have in common; 0 means "no limit".
 
     ``server_address`` is the listener's socket address. ``date`` gives the value of the Date

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import dataclasses
+from gateways.values import Value
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class RequestLimits:
+class RequestLimits(Value, kw_only=True):
     """What all connections of a server have in common; sizes are in bytes, 0 is no limit.
 
     ``body_memory_bytes`` of a body are awaited before its request may run.

@@ -1,7 +1,5 @@
 """Finding the application: from what the operator wrote to a callable, or to a useful refusal.
 
-A reference is ``TARGET`` or ``TARGET:OBJECT``. The target is a module or a file; the object is a
-dotted name or the call of a factory with literal arguments, read with ``ast`` and never evaluated.
 Two kinds of failure are told apart. Where the reference is wrong, the message holds the remedy.
 Where the application's own code raised, the ConfigError is raised *from* what it raised, and
 ``explain_failure`` prints that traceback without the frames that are not the application's, and
@@ -10,42 +8,25 @@ then what a wrong interpreter or a wrong directory would show in.
 
 from __future__ import annotations
 
-import ast
 import importlib
 import importlib.machinery
 import importlib.util
-import inspect
 import os
-import pkgutil
-import platform
 import re
 import sys
 import traceback
 from collections.abc import Callable, Iterable
-from types import CodeType, ModuleType, TracebackType
-from typing import Any, NamedTuple, TypeGuard
+from types import CodeType, FunctionType, ModuleType, TracebackType
+from typing import Any, TypeGuard
 
 from gateways.errors import ConfigError
 from gateways.hints import nearest
+from gateways.wsgi.callables import accepts, is_asynchronous
+from gateways.wsgi.reference import FILE_SUFFIXES, parse_reference
 
 Application = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-FILE_SUFFIXES = (".py", ".wsgi", ".fcgi")
 DEFAULT_NAMES = ("application", "app")
-
-_FORMS = (
-    "An application is named as module:name, as \"module:factory('argument')\", as package.module "
-    "(for its 'application' or 'app'), or as a file: path/to/file.py, .wsgi or .fcgi"
-)
-
-
-class Reference(NamedTuple):
-    """What a reference says. ``names`` is empty for the default names; ``call``: (args, kwargs)."""
-
-    target: str
-    is_file: bool
-    names: tuple[str, ...] = ()
-    call: tuple[list[Any], dict[str, Any]] | None = None
 
 
 def load_application(reference: str) -> Application:
@@ -70,28 +51,6 @@ def load_application(reference: str) -> Application:
     return _checked(found, label, called=parsed.call is not None)
 
 
-def parse_reference(reference: str) -> Reference:
-    """Take a reference apart; only whether files of that name exist is asked, nothing is loaded."""
-    target, is_file, expression = _split(reference)
-    if not target or (not is_file and "" in target.split(".")):
-        raise ConfigError(f"{reference!r} names no module and no file. {_FORMS}.")
-    if expression is None:
-        return Reference(target, is_file)
-    try:
-        node = ast.parse(expression.strip(), mode="eval").body
-    except (SyntaxError, ValueError):
-        node = None
-    call = None
-    if isinstance(node, ast.Call):
-        call = _literal_arguments(node, expression)
-        node = node.func
-    names = _dotted(node)
-    if names is None:
-        problem = f"{expression!r} is not a name, nor the call of one" if expression else "is empty"
-        raise ConfigError(f"In {reference!r} the part behind the colon {problem}. {_FORMS}.")
-    return Reference(target, is_file, names, call)
-
-
 def explain_failure(error: BaseException) -> str:
     """The text that tells an operator why the application did not load, in several lines.
 
@@ -111,54 +70,11 @@ def explain_failure(error: BaseException) -> str:
         directory = os.getcwd()
     except OSError as gone:
         directory = f"not readable ({gone.strerror})"
-    version = f"{platform.python_implementation()} {platform.python_version()}"
+    version = f"{sys.implementation.name} {sys.version.partition(' ')[0]}"
     parts.append(f"Interpreter: {sys.executable} ({version})\n")
     parts.append(f"Working directory: {directory}\nsys.path:\n")
     parts += [f"  {entry or repr(entry)}\n" for entry in sys.path]
     return "".join(parts)
-
-
-# The reference
-
-
-def _split(reference: str) -> tuple[str, bool, str | None]:
-    """(target, is it a file, what follows the colon); paths and arguments may hold colons too."""
-    ends = [*(match.start() for match in re.finditer(":", reference)), len(reference)]
-    cuts = [(reference[:end], reference[end + 1 :] if reference[end:] else None) for end in ends]
-    for target, expression in cuts:
-        # A bare word is a module even where a file has that name: ./word names the file.
-        if os.path.isfile(target) and not target.isidentifier():
-            return target, True, expression
-    target, expression = cuts[0]
-    # .wsgi is no sign of a file: mysite.wsgi is what Django calls the module.
-    if "/" not in target and not target.endswith((".py", ".fcgi")):
-        return target, False, expression
-    target, expression = next((cut for cut in cuts if cut[0].endswith(FILE_SUFFIXES)), cuts[0])
-    return target, True, expression
-
-
-def _dotted(node: ast.expr | None) -> tuple[str, ...] | None:
-    if isinstance(node, ast.Name):
-        return (node.id,)
-    if isinstance(node, ast.Attribute):
-        owner = _dotted(node.value)
-        return None if owner is None else (*owner, node.attr)
-    return None
-
-
-def _literal_arguments(call: ast.Call, expression: str) -> tuple[list[Any], dict[str, Any]]:
-    try:
-        args = [ast.literal_eval(argument) for argument in call.args]
-        kwargs = {str(word.arg): ast.literal_eval(word.value) for word in call.keywords if word.arg}
-    except (ValueError, TypeError, SyntaxError):
-        args, kwargs = [], {"": None}
-    if len(kwargs) != len(call.keywords) or "" in kwargs:  # ** has no name, a repeated one is lost
-        raise ConfigError(
-            f"The arguments in {expression!r} must be literals (strings, numbers, True, None, "
-            "lists, dicts of those), each given once. For anything else write a module that "
-            "makes the call, and name its application."
-        )
-    return args, kwargs
 
 
 # The module
@@ -275,33 +191,18 @@ def _checked(found: object, label: str, *, called: bool) -> Application:
             f"{what}{_kind(found)}, which is no WSGI application: it is not callable.{offers}"
         )
     what = what if called else f"{what}{_kind(found)}"
-    if inspect.iscoroutinefunction(found) or inspect.iscoroutinefunction(type(found).__call__):
+    if is_asynchronous(found):
         raise ConfigError(
             f"{what}, which is asynchronous: an ASGI application, it seems. WSGI is served here; "
             "wrap it in an adapter from ASGI to WSGI (a2wsgi's ASGIMiddleware is one)"
         )
-    if not _accepts(found, 2):
+    if not accepts(found, 2):
         remedy = "a WSGI application is called with (environ, start_response)"
         if not called:
-            call = f"{label}()" if _accepts(found, 0) else f"{label}(…)"
+            call = f"{label}()" if accepts(found, 0) else f"{label}(…)"
             remedy += f'. If it is a factory, call it: "{call}"'
         raise ConfigError(f"{what}, which cannot take two arguments; {remedy}")
     return found
-
-
-def _accepts(candidate: Callable[..., object], count: int) -> bool:
-    """Whether it can be called with that many positional arguments; True where that is unknown."""
-    try:
-        # What functools.wraps points to does not count: decorators change the arguments, as
-        # werkzeug's Request.application does to make a WSGI application of a function of one.
-        signature = inspect.signature(candidate, follow_wrapped=False)
-    except Exception:  # noqa: BLE001 -- a proxy may raise anything at all when it is looked at
-        return True
-    try:
-        signature.bind(*[None] * count)
-    except TypeError:
-        return False
-    return True
 
 
 # What the messages say
@@ -325,14 +226,22 @@ def _missing_module(error: ModuleNotFoundError) -> str:
     package = sys.modules.get(parent)
     if package is not None and hasattr(package, last):
         return f"{error}, but '{parent}' has a {last!r}: did you mean '{parent}:{last}'?"
-    # None: whatever sys.path holds.
-    modules = pkgutil.iter_modules(getattr(package, "__path__", ()) if parent else None)
-    similar = _similar(last, (module.name for module in modules))
+    similar = _similar(last, _modules(getattr(package, "__path__", ()) if parent else None))
     file = f", or give the file: ./{name}" if os.path.isfile(name) else ""
     return (
         f"{error}{similar}. Start in the directory that holds it, or name that directory with "
         f"--chdir or --pythonpath{file}"
     )
+
+
+def _modules(path: Iterable[str] | None) -> list[str]:
+    """The names of the modules in these directories; None: in those of sys.path."""
+    try:
+        import pkgutil  # and that inspect
+
+        return [module.name for module in pkgutil.iter_modules(path)]
+    except ImportError:  # the user that this process has become may not read Python's own files
+        return []
 
 
 def _similar(name: str, names: Iterable[str]) -> str:
@@ -344,17 +253,17 @@ def _offers(module: ModuleType, target: str) -> str:
     """What in the module could be meant: WSGI applications, and factories of its own."""
     offers = []
     for name, value in vars(module).items():
-        if name.startswith("_") or inspect.isclass(value) or not callable(value):
+        if name.startswith("_") or isinstance(value, type) or not callable(value):
             continue
-        if inspect.isfunction(value):
+        if isinstance(value, FunctionType):
             if value.__module__ != module.__name__:
                 continue
-            if _accepts(value, 2):
+            if accepts(value, 2):
                 offers.append(f"{target}:{name}")
-            elif _accepts(value, 0) and re.match("(create|make|get|build)_", name):
+            elif accepts(value, 0) and re.match("(create|make|get|build)_", name):
                 offers.append(f"{target}:{name}()")
         # A proxy (flask.request) has no __call__ of its own, but something that looks it up.
-        elif inspect.isfunction(type(value).__call__) and _accepts(value, 2):
+        elif isinstance(type(value).__call__, FunctionType) and accepts(value, 2):
             offers.append(f"{target}:{name}")
     return f" What could be called there: {', '.join(sorted(offers))}" if offers else ""
 

@@ -21,8 +21,10 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from gateways.cli import main
+from gateways.cli.group import gateways
+from gateways.cli.main import SERVING
 from gateways.cli.options import FIELDS, build_config, config_options, flag, read_size, show_size
+from gateways.cli.serve import COMMANDS
 from gateways.config import Config
 from gateways.errors import ConfigError
 from gateways.process.loading import prepare_paths
@@ -51,7 +53,7 @@ def parse(*arguments: str) -> Config:
 
 def invoke(*arguments: str) -> Result:
     """What the group ``gateways`` answers to the arguments."""
-    return CliRunner().invoke(main, list(arguments), prog_name="gateways", terminal_width=100)
+    return CliRunner().invoke(gateways, list(arguments), prog_name="gateways", terminal_width=100)
 
 
 # Options
@@ -204,13 +206,17 @@ def test_the_version_names_the_build_and_the_python() -> None:
 
 def test_help_and_version_import_neither_the_core_nor_the_loader() -> None:
     script = (
-        "import sys, gateways.cli\n"
-        "try:\n    gateways.cli.main(['fcgi', '--help'])\n"
+        "import sys, gateways.cli.group\n"
+        "try:\n    gateways.cli.group.gateways(['fcgi', '--help'])\n"
         "except SystemExit: pass\n"
         "late = [m for m in sys.modules if m.startswith(('gateways.core', 'gateways.wsgi'))]\n"
         "sys.exit(repr(late) if late else 0)"
     )
     subprocess.run((sys.executable, "-c", script), check=True, stdout=subprocess.DEVNULL)
+
+
+def test_every_command_that_serves_is_read_in_a_process_apart() -> None:
+    assert {each.name for each in COMMANDS} == SERVING
 
 
 # Paths

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import os
 import re
 import subprocess
@@ -16,21 +17,21 @@ import click
 import pytest
 from click.testing import CliRunner, Result
 
-from gateways.cli import main
 from gateways.cli.commands import HEADING
-from gateways.cli.configfile import Location, read_file, toml
+from gateways.cli.configfile import read_file, toml
 from gateways.cli.configuration import (
     Setup,
-    make_reconfigure,
     name_source,
     show,
     understand,
     unknown_variables,
 )
 from gateways.cli.foreign import REMEDIES
+from gateways.cli.group import gateways
 from gateways.cli.options import FIELDS, TABLES, flag, keys
-from gateways.cli.serve import COMMANDS
+from gateways.cli.serve import COMMANDS, make_start, read_again
 from gateways.cli.sources import variable
+from gateways.cli.start import Location
 from gateways.config import Config
 from gateways.errors import ConfigError
 
@@ -84,7 +85,7 @@ def run(folder: Path) -> Run:
 
 
 def invoke(*arguments: str) -> Result:
-    return CliRunner().invoke(main, list(arguments), prog_name="gateways", terminal_width=100)
+    return CliRunner().invoke(gateways, list(arguments), prog_name="gateways", terminal_width=100)
 
 
 # Which goes first
@@ -511,9 +512,15 @@ def test_a_check_loads_the_application_and_listens_nowhere(
 # Reload
 
 
+def reader(*arguments: str, command: str = "serve") -> Callable[[], tuple[str, Config]]:
+    """What a reload has a process apart call, after a start with these arguments."""
+    found = context(*arguments, command=command)
+    return functools.partial(read_again, make_start(found, understand(found)))
+
+
 def test_a_reload_sees_the_file_as_it_is_then() -> None:
     write('application = "a:b"\nthreads = 3\nbacklog = 5')
-    again = make_reconfigure(context("--backlog", "7"))
+    again = reader("--backlog", "7")
     assert again() == ("a:b", Config(threads=3, backlog=7))
     write('application = "c:d"\nthreads = 4\nbacklog = 6')
     assert again() == ("c:d", Config(threads=4, backlog=7))
@@ -524,7 +531,7 @@ def test_a_reload_reads_the_file_of_the_start_wherever_the_server_is_now(
     folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write("threads = 3")
-    again = make_reconfigure(context("a:b"))
+    again = reader("a:b")
     (folder / "elsewhere").mkdir()
     monkeypatch.chdir("elsewhere")
     write("threads = 5")
@@ -532,7 +539,7 @@ def test_a_reload_reads_the_file_of_the_start_wherever_the_server_is_now(
 
 
 def test_a_reload_keeps_the_protocol_of_the_command() -> None:
-    again = make_reconfigure(context("a:b", command="scgi"))
+    again = reader("a:b", command="scgi")
     assert again()[1].protocol == "scgi"
 
 
@@ -550,7 +557,7 @@ def test_a_reload_onto_a_wrong_file_is_an_error_and_no_exit(
     change: Callable[[], None], told: str
 ) -> None:
     write('application = "a:b"')
-    again = make_reconfigure(context(command="fcgi"))
+    again = reader(command="fcgi")
     change()
     with pytest.raises(ConfigError, match=re.escape(told)):
         again()

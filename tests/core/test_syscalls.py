@@ -7,6 +7,7 @@ import os
 import select
 import socket
 import threading
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ from pathlib import Path
 import pytest
 
 from gateways.core import syscalls
+
+PR_SET_DUMPABLE = 4
+PR_SET_NAME = 15
 
 
 @pytest.fixture
@@ -141,3 +145,17 @@ def test_a_lock_is_held_by_one_thread_at_a_time() -> None:
     assert not collisions
     assert lock.acquire()
     lock.release()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="it is a call of Linux")
+def test_attributes_of_a_process_are_numbers_and_texts() -> None:
+    with open("/proc/thread-self/comm", encoding="ascii") as file:
+        before = file.read().rstrip("\n")
+    try:
+        assert syscalls.prctl(PR_SET_NAME, b"another")
+        with open("/proc/thread-self/comm", encoding="ascii") as file:
+            assert file.read() == "another\n"
+    finally:
+        syscalls.prctl(PR_SET_NAME, before.encode())
+    assert syscalls.prctl(PR_SET_DUMPABLE, 1)
+    assert not syscalls.prctl(PR_SET_DUMPABLE, 17)

@@ -108,7 +108,7 @@ def test_a_template_does_not_outlive_its_generation(tmp_path: Path) -> None:
     [
         ("--max-requests", "50", "/"),
         ("--max-lifetime", "1", "/"),
-        ("--max-rss", "100m", "/hold/80"),
+        ("--max-rss", "100m", "/hold/100"),
     ],
 )
 def test_a_worker_that_has_had_its_time_is_replaced_its_successor_first(

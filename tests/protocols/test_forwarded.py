@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +10,7 @@ from gateways.config import Config
 from gateways.core.codecs import trusted_proxies
 from gateways.errors import ConfigError
 from gateways.protocols.forwarded import apply_forwarded
+from gateways.values import replace
 
 from .http_driver import SETTINGS, get, only
 
@@ -189,7 +188,7 @@ def test_what_is_no_network_is_the_operators_mistake(name: str) -> None:
 
 def test_the_codec_applies_it() -> None:
     data = get("/x", "X-Forwarded-For: 192.0.2.7", "X-Forwarded-Prefix: /app")
-    settings = dataclasses.replace(SETTINGS, trusted=LOOPBACK)
+    settings = replace(SETTINGS, trusted=LOOPBACK)
     variables = only(data, settings, ("127.0.0.1", 5)).variables
     assert (variables["REMOTE_ADDR"], variables["SCRIPT_NAME"]) == ("192.0.2.7", "/app")
     assert variables["PATH_INFO"] == "/x"

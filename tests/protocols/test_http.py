@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import random
 
 import pytest
@@ -14,6 +13,7 @@ from gateways.errors import ClientDisconnected, ConfigError, LimitExceeded, Prot
 from gateways.protocols import http_head
 from gateways.protocols.base import Phase
 from gateways.protocols.http import HTTPSettings, require_httptools
+from gateways.values import replace
 
 from .driver import bytewise
 from .http_driver import SETTINGS, Run, chunked, get, only, outcome, post, sink
@@ -155,7 +155,7 @@ def test_the_server_is_the_listener_or_what_the_client_asked_for(
     address: object, host: str, name: str, port: str
 ) -> None:
     data = f"GET / HTTP/1.0\r\n{host and f'Host: {host}'}\r\n".encode() + b"\r\n" * bool(host)
-    variables = only(data, dataclasses.replace(SETTINGS, server_address=address)).variables
+    variables = only(data, replace(SETTINGS, server_address=address)).variables
     assert (variables["SERVER_NAME"], variables["SERVER_PORT"]) == (name, port)
 
 
@@ -248,7 +248,7 @@ def test_the_phases() -> None:
 
 
 def test_a_small_body_is_awaited_a_large_one_is_not() -> None:
-    settings = dataclasses.replace(SETTINGS, body_memory_bytes=10)
+    settings = replace(SETTINGS, body_memory_bytes=10)
     run = Run(settings)
     data = post(b"x" * 20)
     assert run.feed(data[:-10]) == []

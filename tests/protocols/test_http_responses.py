@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 
 import pytest
 
 from gateways.protocols.base import Headers, Phase, Request
+from gateways.values import replace
 
 from .http_driver import SETTINGS, Run, chunked, get, post
 
@@ -89,7 +89,7 @@ def test_a_response(
 
 
 def test_date_and_server_are_ours_unless_they_are_the_applications() -> None:
-    settings = dataclasses.replace(SETTINGS, date=lambda: "Sat, 01 Jan", server="ours")
+    settings = replace(SETTINGS, date=lambda: "Sat, 01 Jan", server="ours")
     run = Run(settings)
     (request,) = run.feed(get() + get())
     assert b"\r\nDate: Sat, 01 Jan\r\nServer: ours\r\n" in run.answer(request, b"x")
@@ -190,7 +190,7 @@ def test_what_is_drained_is_bounded() -> None:
 
 
 def test_a_connection_ends_with_its_last_request() -> None:
-    run = Run(dataclasses.replace(SETTINGS, max_requests=2))
+    run = Run(replace(SETTINGS, max_requests=2))
     (request,) = run.feed(get("/1") + get("/2") + get("/3"))
     assert b"close" not in run.answer(request, b"ok")
     assert b"Connection: close" in run.answer(run.ready[1], b"ok")
@@ -200,7 +200,7 @@ def test_a_connection_ends_with_its_last_request() -> None:
 
 def test_a_connection_ends_when_the_server_stops() -> None:
     stopping: list[bool] = []
-    run = Run(dataclasses.replace(SETTINGS, draining=lambda: bool(stopping)))
+    run = Run(replace(SETTINGS, draining=lambda: bool(stopping)))
     (request,) = run.feed(get("/1") + get("/2"))
     assert b"close" not in run.answer(request, b"ok")
     stopping.append(True)

@@ -15,7 +15,8 @@ from typing import Any
 import pytest
 
 from gateways.errors import ConfigError
-from gateways.wsgi.loading import Reference, explain_failure, load_application, parse_reference
+from gateways.wsgi.loading import explain_failure, load_application
+from gateways.wsgi.reference import Reference, parse_reference
 
 Write = Callable[[str, str], Path]
 
