@@ -87,8 +87,11 @@ def _run(function: Callable[[], Any], descriptor: int) -> int:
         outcome = "wrong", str(error)
     except SystemExit as leaving:
         outcome = "left", int(leaving.code or 0)
-    with open(descriptor, "wb") as file:
-        file.write(_pack(outcome))
+    try:
+        with open(descriptor, "wb") as file:
+            file.write(_pack(outcome))
+    except BrokenPipeError:
+        pass  # whoever wanted to know was interrupted
     return 0
 
 

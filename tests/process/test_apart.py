@@ -97,3 +97,13 @@ def test_who_is_interrupted_leaves_no_process_behind() -> None:
         signal.signal(signal.SIGALRM, before)
     with pytest.raises(ChildProcessError):
         os.waitpid(-1, os.WNOHANG)
+
+
+def test_a_result_that_nobody_waits_for_is_dropped() -> None:
+    waiting, go = os.pipe()
+    apart = Apart(lambda: os.read(waiting, 1))
+    os.close(apart._result)
+    os.write(go, b"x")
+    assert os.waitpid(apart._pid, 0)[1] == 0
+    os.close(waiting)
+    os.close(go)
