@@ -6,8 +6,8 @@ import errno
 import os
 import select
 import socket
-import threading
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
