@@ -6,7 +6,6 @@ A codec's module is imported when a listener needs it, so that a FastCGI server 
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Callable, Iterable
 
 from gateways.config import Config
@@ -93,13 +92,14 @@ class Codecs:
         return lambda new_body, address: Scgi(new_body, settings)
 
     def _http_factory(self, listener: Listener) -> CodecFactory:
+        from gateways.core.httpdate import HTTPDate
         from gateways.protocols.http import HTTP, HTTPSettings, require_httptools
 
         require_httptools()
         config = self._config
         settings = HTTPSettings(
             server_address=listener.socket.getsockname(),
-            date=_Date().now,
+            date=HTTPDate().now,
             trusted=trusted_proxies(config.forwarded_allow_ips),
             draining=self._draining,
             max_head_bytes=config.max_variables_bytes,
@@ -109,24 +109,6 @@ class Codecs:
             max_requests=config.max_requests_per_connection,
         )
         return lambda new_body, address: HTTP(new_body, settings, peer_address=address)
-
-
-class _Date:
-    """The Date field of HTTP (RFC 9110, section 5.6.7), formatted once a second."""
-
-    def __init__(self) -> None:
-        from email.utils import formatdate  # now: a worker in a chroot would not find it later
-
-        self._format = formatdate
-        self._second = 0
-        self._text = ""
-
-    def now(self) -> str:
-        second = int(time.time())
-        if second != self._second:
-            self._text = self._format(second, usegmt=True)
-            self._second = second
-        return self._text
 
 
 def trusted_proxies(allowed: Iterable[str]) -> Callable[[str], bool]:
