@@ -6,7 +6,6 @@ A codec's module is imported when a listener needs it, so that a FastCGI server 
 from __future__ import annotations
 
 import ipaddress
-import time
 from collections.abc import Callable, Iterable
 
 from gateways.config import Config
@@ -93,13 +92,14 @@ class Codecs:
         return lambda new_body, address: Scgi(new_body, settings)
 
     def _http_factory(self, listener: Listener) -> CodecFactory:
+        from gateways.core.httpdate import HTTPDate
         from gateways.protocols.http import HTTP, HTTPSettings, require_httptools
 
         require_httptools()
         config = self._config
         settings = HTTPSettings(
             server_address=listener.socket.getsockname(),
-            date=_Date().now,
+            date=HTTPDate().now,
             trusted=trusted_proxies(config.forwarded_allow_ips),
             draining=self._draining,
             max_head_bytes=config.max_variables_bytes,
@@ -109,35 +109,6 @@ class Codecs:
             max_requests=config.max_requests_per_connection,
         )
         return lambda new_body, address: HTTP(new_body, settings, peer_address=address)
-
-
-_DAYS = ("Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-_MONTHS = (
-    *("Jan", "Feb", "Mar", "Apr", "May", "Jun"),
-    *("Jul", "Aug", "Sep", "Oct", "Nov", "Dec"),
-)
-
-
-class _Date:
-    """The Date field of HTTP (RFC 9110, section 5.6.7), formatted once a second."""
-
-    def __init__(self) -> None:
-        self._second = 0
-        self._text = ""
-
-    def now(self) -> str:
-        second = int(time.time())
-        if second != self._second:
-            self._text = http_date(second)
-            self._second = second
-        return self._text
-
-
-def http_date(second: int) -> str:
-    """A second since 1970 as HTTP writes it, whatever the locale; email.utils costs 1 MiB."""
-    year, month, day, hour, minute, seconds, weekday, *_ = time.gmtime(second)
-    name, of = _DAYS[weekday], _MONTHS[month - 1]
-    return f"{name}, {day:02} {of} {year:04} {hour:02}:{minute:02}:{seconds:02} GMT"
 
 
 def trusted_proxies(allowed: Iterable[str]) -> Callable[[str], bool]:

@@ -28,6 +28,8 @@ cdef class Host:
     cdef public bint stopping
     cdef public bint paused
 
+    cpdef bint is_parting(self)
+
     cpdef bint adopt(self, connection, int fd) except -1
 
     cpdef forget(self, connection, int fd)

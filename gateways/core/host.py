@@ -61,6 +61,10 @@ class Host:
         self.stopping = False
         self.paused = False  # leaves new connections in the backlog for a while
 
+    def is_parting(self) -> bool:
+        """``parting``, for those who cannot know a server."""
+        return self.parting
+
     def adopt(self, connection: Any, fd: int) -> bool:
         """Take a new connection in; False when there are now as many as are allowed."""
         if self.clock.parked:

@@ -2,7 +2,8 @@ import cython
 
 from gateways.protocols.base cimport Request
 from gateways.protocols.http_head cimport Head, parse_fields, parse_request_line
-from gateways.protocols.http_request cimport HTTPRequest, add_variables
+from gateways.protocols.http_known cimport read_known, remember
+from gateways.protocols.http_request cimport HTTPRequest, add_server, add_variables
 from gateways.protocols.http_response cimport HTTPResponses
 
 cdef int _ENDED
@@ -18,6 +19,12 @@ cdef class HTTP(HTTPResponses):
     cdef bint _deaf
     cdef bint _eof
     cdef Py_ssize_t _drained
+    cdef bint _is_named
+    cdef Py_ssize_t _max_fields
+    cdef Py_ssize_t _small_head
+
+    @cython.locals(own=HTTPRequest)
+    cpdef list receive_data(self, bytes data)
 
     @cython.locals(own=HTTPRequest)
     cpdef phase(self)
@@ -29,10 +36,14 @@ cdef class HTTP(HTTPResponses):
     cdef Py_ssize_t _find_head(self) except -1
 
     @cython.locals(own=HTTPRequest)
-    cdef _begin(self, bytes data, error, list ready)
+    cdef HTTPRequest _new_request(self)
+    cdef _begin(self, HTTPRequest own, bytes data, error, list ready)
 
-    @cython.locals(end=Py_ssize_t, head=Head)
-    cdef _read_head(self, HTTPRequest own, bytes data)
+    @cython.locals(variables=dict)
+    cdef _complete_variables(self, HTTPRequest own)
+
+    @cython.locals(variables=dict, end=Py_ssize_t, head=Head, fields=list)
+    cdef _read_closely(self, HTTPRequest own, bytes data)
 
     cdef _refuse(self, HTTPRequest own, error, list ready)
     cdef _run(self, HTTPRequest own, list ready)

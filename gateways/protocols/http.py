@@ -1,10 +1,11 @@
 """The HTTP/1.1 codec: bytes in, requests out, one after the other (responses: http_response.py).
 
 RFC 9110 and RFC 9112. Strategy: what has come of a head is held until the head is complete, then
-it is read at once (http_head.py); a body goes to its sink as it comes. What follows a request that
-is in flight is held unread until that request has ended: so a request that is pipelined costs
-nothing before its turn, and can never overtake. What cannot be understood becomes a request with
-a ``refusal``, after which the connection closes, because nobody knows where the next one begins.
+it is read at once (http_known.py, or else http_head.py); a body goes to its sink as it comes. What
+follows a request that is in flight is held unread until that request has ended: so a request that
+is pipelined costs nothing before its turn, and can never overtake. What cannot be understood
+becomes a request with a ``refusal``, after which the connection closes, because nobody knows where
+the next one begins.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import re
 
 from gateways.errors import ClientDisconnected, LimitExceeded, ProtocolError
 from gateways.protocols.base import NewBody, Phase, Request
-from gateways.protocols.forwarded import apply_forwarded
+from gateways.protocols.forwarded import FORWARDED, apply_forwarded
 from gateways.protocols.http_head import (
     CRLF,
     Head,
@@ -21,12 +22,15 @@ from gateways.protocols.http_head import (
     parse_request_line,
     require_httptools,
 )
+from gateways.protocols.http_known import read_known, remember
 from gateways.protocols.http_request import (
     HTTPRequest,
     HTTPSettings,
     Sending,
+    add_server,
     add_variables,
     peer_variables,
+    server_variables,
 )
 from gateways.protocols.http_response import MAX_DRAIN, HTTPResponses
 
@@ -56,9 +60,15 @@ class HTTP(HTTPResponses):
             "SCRIPT_NAME": "",
             "REQUEST_SCHEME": settings.scheme,
             **peer_variables(peer_address),
+            **server_variables(settings),
         }
         if settings.scheme == "https":
             self._base["HTTPS"] = "on"
+        self._is_named = "SERVER_NAME" in self._base
+        self._max_fields = settings.max_fields
+        # A head of fewer bytes is within the limits.
+        limits = (settings.max_request_line_bytes, settings.max_head_bytes)
+        self._small_head = min(filter(None, limits), default=_MAX_HELD)
         self._held = bytearray()  # the part of a head that has come, or what waits for its turn
         self._searched = 0  # bytes of it in which no head ends
         self._empty_line_seen = False  # one may stand before a request
@@ -75,9 +85,20 @@ class HTTP(HTTPResponses):
         if self._deaf or self._eof:
             self.input_pending = True
             return ready
-        if self._current is not None and not self._current.is_complete:
+        if self._current is not None and not self._current.is_complete():
             data = self._receive_body(self._current, data, ready)
         if data:
+            if (
+                not self._held
+                and self._current is None
+                and len(data) <= self._small_head
+                and data.endswith(_END_OF_HEAD)
+            ):
+                own = self._new_request()
+                if read_known(own, data, self._max_fields):
+                    # A head and nothing else, as nearly always: nothing has to be held.
+                    self._begin(own, b"", None, ready)
+                    return ready
             self._held += data
             if self.active:
                 self.queued = 1
@@ -97,7 +118,7 @@ class HTTP(HTTPResponses):
     def phase(self) -> Phase:
         """What the peer still owes (see ``Codec.phase``)."""
         own = self._current
-        if own is not None and not own.is_complete:
+        if own is not None and not own.is_complete():
             # Where its application runs, the application's thread waits for it.
             return Phase.IDLE if self.active and own.running else Phase.BODY
         return Phase.HEAD if self._held and not self.active else Phase.IDLE
@@ -110,16 +131,16 @@ class HTTP(HTTPResponses):
             try:
                 size = self._find_head()
             except ProtocolError as error:
-                self._begin(b"", error, ready)
+                self._begin(self._new_request(), b"", error, ready)
                 break
             if not size:
                 break
             head = bytes(memoryview(self._held)[:size])
             del self._held[:size]
             self._searched = 0
-            self._begin(head, None, ready)
+            self._begin(self._new_request(), head, None, ready)
             own = self._current
-            if own is not None and self._held and not own.is_complete and not self._deaf:
+            if own is not None and self._held and not own.is_complete() and not self._deaf:
                 body = bytes(self._held)
                 self._held.clear()
                 self._held += self._receive_body(own, body, ready)
@@ -152,10 +173,15 @@ class HTTP(HTTPResponses):
         self._searched = len(held)
         return size
 
-    def _begin(self, data: bytes, error: ProtocolError | None, ready: list[Request]) -> None:
-        """Begin a request with the head ``data``, or with what is wrong with it."""
+    def _new_request(self) -> HTTPRequest:
         own = HTTPRequest()
-        own.variables = variables = dict(self._base)
+        own.variables = self._base.copy()
+        return own
+
+    def _begin(
+        self, own: HTTPRequest, data: bytes, error: ProtocolError | None, ready: list[Request]
+    ) -> None:
+        """Begin a request with the head ``data``, "" where that is read, or with what is wrong."""
         self._current = own
         self._empty_line_seen = False
         self._drained = 0
@@ -164,9 +190,12 @@ class HTTP(HTTPResponses):
         try:
             if error is not None:
                 raise error
-            self._read_head(own, data)
+            if data and not read_known(own, data, self._max_fields):
+                own.variables = self._base.copy()
+                self._read_closely(own, data)
+            self._complete_variables(own)
         except ProtocolError as problem:
-            variables.setdefault("REQUEST_METHOD", "?")
+            own.variables.setdefault("REQUEST_METHOD", "?")
             own.body_left = 0
             own.decoder = None
             self._refuse(own, problem, ready)
@@ -175,12 +204,25 @@ class HTTP(HTTPResponses):
             self.closing = True
         # A small body is awaited whole, so that a slow upload holds no thread; who waits to be
         # told to send it can only be told by an application that reads.
-        if own.is_complete or own.decoder is not None or own.expects_continue:
+        if own.is_complete() or own.decoder is not None or own.expects_continue:
             self._run(own, ready)
 
-    def _read_head(self, own: HTTPRequest, data: bytes) -> None:
-        """Raises ProtocolError."""
-        settings = self._settings
+    def _complete_variables(self, own: HTTPRequest) -> None:
+        """What follows from those of the head. Raises ProtocolError."""
+        variables = own.variables
+        if not self._is_named:
+            add_server(variables, self._settings.scheme)
+        for name in FORWARDED:
+            if name in variables:
+                apply_forwarded(variables, self._settings.trusted)
+                break
+        if own.body_left:
+            limit = self._settings.max_body_bytes
+            if limit and own.body_left > limit:
+                raise self._too_large(own.body_left)
+
+    def _read_closely(self, own: HTTPRequest, data: bytes) -> None:
+        """Read a head by the parser. Raises ProtocolError."""
         variables = own.variables
         end = data.index(CRLF)
         head: Head = parse_request_line(data[:end])
@@ -189,13 +231,10 @@ class HTTP(HTTPResponses):
         variables["REQUEST_METHOD"] = head.method
         variables["SERVER_PROTOCOL"] = f"HTTP/1.{own.minor}"
         variables["PATH_INFO"] = head.target.partition("?")[0]  # for the log, until it is decoded
-        parse_fields(head, data[end + 2 :], settings.max_fields)
-        add_variables(variables, head, settings)
-        apply_forwarded(variables, settings.trusted)
+        fields = parse_fields(head, data[end + 2 :], self._max_fields)
+        add_variables(variables, head)
         own.take_head(head)
-        limit = settings.max_body_bytes
-        if limit and head.content_length is not None and head.content_length > limit:
-            raise self._too_large(head.content_length)
+        remember(fields)
 
     def _refuse(self, own: HTTPRequest, error: ProtocolError, ready: list[Request]) -> None:
         """Have the core answer with an error, and close: the rest has no meaning any more."""
@@ -207,7 +246,7 @@ class HTTP(HTTPResponses):
 
     def _run(self, own: HTTPRequest, ready: list[Request]) -> None:
         own.running = True
-        if not own.is_complete and own.body is None:
+        if not own.is_complete() and own.body is None:
             own.body = self._new_body(own, own.content_length)
         ready.append(own)
 
@@ -240,16 +279,18 @@ class HTTP(HTTPResponses):
             own.body = self._new_body(own, own.content_length)
         if content:
             own.body.feed(content)
-        if own.is_complete and own.content_length is None:
+        if own.is_complete() and own.content_length is None:
             own.body.end()
-        if not own.running and (own.is_complete or own.received > self._settings.body_memory_bytes):
+        if not own.running and (
+            own.is_complete() or own.received > self._settings.body_memory_bytes
+        ):
             self._run(own, ready)
         return rest
 
     def _drain(self, own: HTTPRequest, size: int) -> None:
         """Count what comes of a body after its response, to keep the connection if it is little."""
         self._drained += size
-        if own.is_complete:
+        if own.is_complete():
             self._current = None
             self.input_pending = False
         elif self._drained > MAX_DRAIN:
@@ -286,7 +327,7 @@ class HTTP(HTTPResponses):
         self._eof = True
         self.closing = True
         own = self._current
-        if own is not None and not own.is_complete:
+        if own is not None and not own.is_complete():
             reason = ClientDisconnected("the client closed the connection within its request")
             if own.body is not None:
                 own.body.fail(reason)
@@ -303,6 +344,6 @@ class HTTP(HTTPResponses):
         """What is held is all there is: fail the request that is not complete in it."""
         pending = self.input_pending
         own = self._current
-        if own is None or not own.is_complete:
+        if own is None or not own.is_complete():
             self._peer_closed()
         self.input_pending = pending

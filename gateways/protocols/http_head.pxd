@@ -1,7 +1,7 @@
 import cython
 
 cdef int _BLANK, _TAB
-cdef dict _NAMES, _HOSTS
+cdef dict _NAMES, _HOSTS, _OPTIONS
 
 
 cdef class Head:
@@ -22,7 +22,7 @@ cdef class _Collector:
 
 cpdef split_host(str host)
 cpdef Head parse_request_line(bytes line)
-cpdef parse_fields(Head head, bytes block, Py_ssize_t max_fields)
+cpdef list parse_fields(Head head, bytes block, Py_ssize_t max_fields)
 
 @cython.locals(lines=list, line=bytes, text=bytes)
 cdef bint _is_clean(bytes block) except -1
@@ -32,8 +32,11 @@ cdef dict _joined(list fields)
 
 cdef str _new_name(bytes raw)
 cdef _framing(Head head, dict values)
-@cython.locals(options=str, tokens=list)
+
+@cython.locals(options=str, tokens=tuple)
 cdef _connection(Head head)
+
+cpdef tuple connection_options(str field)
 
 @cython.locals(count=int, name=bytes)
 cdef _host(Head head, list fields)

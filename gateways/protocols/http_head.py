@@ -33,6 +33,7 @@ Fields = list[tuple[bytes, bytes]]
 
 _NAMES: dict[bytes, str] = {}
 _HOSTS: dict[str, tuple[str, str]] = {}  # that are valid
+_OPTIONS: dict[str, tuple[str, ...]] = {}
 _MAX_NAMES = 1024  # peers that make names up must not fill the memory
 
 
@@ -93,9 +94,9 @@ def parse_request_line(line: bytes) -> Head:
     return Head(match[1].decode("latin-1"), match[2].decode("latin-1"), int(match[4]))
 
 
-def parse_fields(head: Head, block: bytes, max_fields: int) -> None:
+def parse_fields(head: Head, block: bytes, max_fields: int) -> Fields:
     """Read the fields, ``block`` being all after the request line with the empty line, and work
-    out what they say of framing. Raises ProtocolError."""
+    out what they say of framing; returns them as they were sent. Raises ProtocolError."""
     if max_fields and block.count(CRLF) - 1 > max_fields:
         raise LimitExceeded(f"the request has more than {max_fields} header fields", 431)
     forbidden = None if _is_clean(block) else _FORBIDDEN.search(block)
@@ -116,6 +117,7 @@ def parse_fields(head: Head, block: bytes, max_fields: int) -> None:
     _framing(head, head.values)
     _connection(head)
     _host(head, fields.fields)
+    return fields.fields
 
 
 def _is_clean(block: bytes) -> bool:
@@ -187,13 +189,23 @@ def _framing(head: Head, values: dict[str, str]) -> None:
 def _connection(head: Head) -> None:
     options = head.values.get("connection", "")
     if options or head.minor == 0:
-        tokens = options.lower().replace(" ", "").replace("\t", "").split(",")
+        tokens = connection_options(options)
         head.keep_alive = "close" not in tokens and (head.minor > 0 or "keep-alive" in tokens)
     expectation = head.values.get("expect")
     if expectation is not None and head.minor:
         if expectation.lower() != "100-continue":
             raise ProtocolError(f"cannot meet the expectation {expectation[:100]!r}", 417)
         head.expects_continue = head.content_length != 0
+
+
+def connection_options(field: str) -> tuple[str, ...]:
+    """Those of a Connection field, in lower case."""
+    options = _OPTIONS.get(field)
+    if options is None:
+        options = tuple(field.lower().replace(" ", "").replace("\t", "").split(","))
+        if len(_OPTIONS) < _MAX_NAMES and len(field) < 100:
+            _OPTIONS[field] = options
+    return options
 
 
 def _host(head: Head, fields: Fields) -> None:

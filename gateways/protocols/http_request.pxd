@@ -15,13 +15,18 @@ cdef class HTTPRequest(Request):
     cdef public long long body_left
     cdef public object decoder
     cdef public int sending
+    cdef public str code
     cdef public object fields
     cdef public bint is_chunked_response
+    cdef public bint is_bodyless_response
+
+    cpdef bint is_complete(self) except -1
 
     cpdef take_head(self, Head head)
 
 
-cpdef add_variables(dict variables, Head head, settings)
+cpdef add_variables(dict variables, Head head)
 cdef _add_target(dict variables, Head head)
-cdef _variable_name(str name)
-cdef _add_server(dict variables, settings)
+cpdef str decoded_path(str path)
+cpdef str variable_name(str name)
+cpdef add_server(dict variables, str scheme)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from urllib.parse import unquote_to_bytes
 
 from gateways.errors import ProtocolError
-from gateways.protocols.base import Request
+from gateways.protocols.base import Headers, Request
 from gateways.protocols.chunked import ChunkedDecoder
 from gateways.protocols.http_head import Head, split_host
 from gateways.values import Value
@@ -66,6 +66,8 @@ class Sending(enum.IntEnum):
 
 _NOTHING = int(Sending.NOTHING)
 
+NO_FIELDS: Headers = []  # of a response whose head is not set, or has left
+
 
 class HTTPRequest(Request):
     """One request on an HTTP connection.
@@ -76,9 +78,11 @@ class HTTPRequest(Request):
 
     __slots__ = (
         "body_left",
+        "code",
         "decoder",
         "expects_continue",
         "fields",
+        "is_bodyless_response",
         "is_chunked_response",
         "is_head",
         "keep_alive",
@@ -89,7 +93,7 @@ class HTTPRequest(Request):
     )
 
     def __init__(self) -> None:
-        super().__init__()
+        Request.__init__(self)
         self.content_length = 0
         self.minor = 1
         self.is_head = False
@@ -100,10 +104,11 @@ class HTTPRequest(Request):
         self.body_left = 0
         self.decoder: ChunkedDecoder | None = None
         self.sending = _NOTHING  # one of ``Sending``
-        self.fields: list[tuple[str, str]] = []  # of the response
+        self.code = ""  # the three digits of the response's status
+        self.fields = NO_FIELDS  # of the response
         self.is_chunked_response = False
+        self.is_bodyless_response = False
 
-    @property
     def is_complete(self) -> bool:
         """Whether all of it has come."""
         return not self.body_left and self.decoder is None
@@ -128,13 +133,13 @@ def peer_variables(peer_address: object) -> dict[str, str]:
     return {"REMOTE_ADDR": host, "REMOTE_PORT": str(peer_address[1])}
 
 
-def add_variables(variables: dict[str, str], head: Head, settings: HTTPSettings) -> None:
+def add_variables(variables: dict[str, str], head: Head) -> None:
     """Complete ``variables`` with those of a head. Raises ProtocolError for a bad target."""
     authority = _add_target(variables, head)
     for name, value in head.values.items():
         key = _KEYS.get(name)
         if key is None:
-            key = _variable_name(name)
+            key = variable_name(name)
         if key:
             variables[key] = value
     if head.content_length:
@@ -143,7 +148,6 @@ def add_variables(variables: dict[str, str], head: Head, settings: HTTPSettings)
         variables["CONTENT_LENGTH"] = "0"
     if authority:
         variables["HTTP_HOST"] = authority
-    _add_server(variables, settings)
 
 
 def _add_target(variables: dict[str, str], head: Head) -> str:
@@ -166,16 +170,21 @@ def _add_target(variables: dict[str, str], head: Head) -> str:
         if not known or split_host(authority) is None:
             raise ProtocolError(f"not a request target: {target[:100]!r}")
     if "%" in path:
-        path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
-        if "\0" in path or "\r" in path or "\n" in path:
-            # What no variable may hold, whichever protocol brings it.
+        path = decoded_path(path)
+        if not path:
             raise ProtocolError("the path holds a NUL or a line break")
     variables["PATH_INFO"] = path
     variables["QUERY_STRING"] = query
     return authority
 
 
-def _variable_name(name: str) -> str:
+def decoded_path(path: str) -> str:
+    """A path without its ``%XX``; "" for one that no variable may hold, whichever protocol."""
+    path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+    return "" if "\0" in path or "\r" in path or "\n" in path else path
+
+
+def variable_name(name: str) -> str:
     """The variable of a field, "" where it must not be one.
 
     ``_`` and ``-`` look alike in a variable, so a name with the first could forge the second.
@@ -191,16 +200,20 @@ def _variable_name(name: str) -> str:
     return key
 
 
-def _add_server(variables: dict[str, str], settings: HTTPSettings) -> None:
-    """SERVER_NAME and SERVER_PORT: the listener's, or the Host field's where it has none."""
+def server_variables(settings: HTTPSettings) -> dict[str, str]:
+    """SERVER_NAME and SERVER_PORT of a listener, as far as it has them."""
     address = settings.server_address
-    name, port = "", ""
-    if isinstance(address, tuple):
-        name, port = str(address[0]).partition("%")[0], str(address[1])
-        if ":" in name and name not in _WILDCARDS:
-            name = f"[{name}]"
+    if not isinstance(address, tuple):
+        return {}
+    name, port = str(address[0]).partition("%")[0], str(address[1])
     if name in _WILDCARDS:
-        name, asked = split_host(variables.get("HTTP_HOST", "")) or ("localhost", "")
-        port = port or asked or _DEFAULT_PORTS[settings.scheme]
+        return {"SERVER_PORT": port}
+    return {"SERVER_NAME": f"[{name}]" if ":" in name else name, "SERVER_PORT": port}
+
+
+def add_server(variables: dict[str, str], scheme: str) -> None:
+    """The Host field's name, for a listener without one; and its port."""
+    name, port = split_host(variables.get("HTTP_HOST", "")) or ("localhost", "")
     variables["SERVER_NAME"] = name
-    variables["SERVER_PORT"] = port
+    if not variables.get("SERVER_PORT"):
+        variables["SERVER_PORT"] = port or _DEFAULT_PORTS[scheme]

@@ -9,9 +9,10 @@ cdef Py_ssize_t _SMALL
 
 cdef class HTTPResponses(Codec):
     cdef object _settings
+    cdef str _server
     cdef HTTPRequest _current
 
-    @cython.locals(own=HTTPRequest)
+    @cython.locals(own=HTTPRequest, code=str)
     cpdef send_head(self, Request request, status, headers)
 
     @cython.locals(own=HTTPRequest)
@@ -31,12 +32,11 @@ cdef class HTTPResponses(Codec):
     cdef bint _can_drain(self, HTTPRequest own) except -1
 
     @cython.locals(
-        head=list, status=str, code=str, lower=str, name=str, value=str, has_date=bint,
-        has_server=bint,
+        head=list, code=str, lower=str, length=str, name=str, value=str, letters=Py_ssize_t,
+        has_date=bint, has_server=bint, is_empty=bint, bodyless=bint, is_all=bint,
     )
     cdef bytes _head(self, HTTPRequest own, Py_ssize_t size, bint is_last)
 
-    cdef bint _is_kept(self, HTTPRequest own, bint is_last) except -1
     cdef _append(self, bytes head, chunk, bint is_chunked)
 
     @cython.locals(own=HTTPRequest)

@@ -8,13 +8,13 @@ and that depends on how much of the request's body is still to come.
 from __future__ import annotations
 
 from gateways.protocols.base import Codec, FilePart, Headers, Request
-from gateways.protocols.http_request import HTTPRequest, HTTPSettings, Sending
+from gateways.protocols.http_request import NO_FIELDS, HTTPRequest, HTTPSettings, Sending
 
 _SMALL = 16384  # bytes that are copied, to leave in one piece
 # How much of a body that nobody read is taken in to keep a connection; beyond that it is closed.
 MAX_DRAIN = 65536
 
-_BODYLESS = frozenset({"204", "304"})
+_BODYLESS = frozenset({"204", "205", "304"})
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 
 # As plain numbers: a member of an enum costs a lookup in its class.
@@ -27,6 +27,7 @@ class HTTPResponses(Codec):
     def __init__(self, settings: HTTPSettings) -> None:
         super().__init__()
         self._settings = settings
+        self._server = f"Server: {settings.server}\r\n" if settings.server else ""
         self._current: HTTPRequest | None = None  # in flight, or ended with its body still coming
 
     def send_head(self, request: Request, status: str, headers: Headers) -> None:
@@ -36,6 +37,8 @@ class HTTPResponses(Codec):
             raise RuntimeError("the head of this response was set already")
         own.status = status
         own.fields = headers
+        own.code = code = status[:3]
+        own.is_bodyless_response = own.is_head or code in _BODYLESS
         own.sending = _HEAD
 
     def send_body(self, request: Request, chunk: bytes | FilePart) -> None:
@@ -43,14 +46,9 @@ class HTTPResponses(Codec):
         own = self._own(request)
         if own.sending == _NOTHING:
             raise RuntimeError("a body without a head")
-        bodyless = own.is_head or own.status[:3] in _BODYLESS or own.status[:3] == "205"
-        if own.sending == _BODY:
-            if not bodyless:
-                self._append(b"", chunk, own.is_chunked_response)
-            return
-        if bodyless:
-            return  # the end sends the head
-        head = self._head(own, len(chunk), is_last=False)
+        if own.is_bodyless_response:
+            return  # the end sends the head, if it is not sent
+        head = b"" if own.sending == _BODY else self._head(own, len(chunk), is_last=False)
         self._append(head, chunk, own.is_chunked_response)
 
     def body_wanted(self) -> None:
@@ -88,7 +86,7 @@ class HTTPResponses(Codec):
     def _forget(self, own: HTTPRequest) -> None:
         own.sending = _ENDED
         self.active -= 1
-        if own.is_complete:
+        if own.is_complete():
             self._current = None
         else:
             self.input_pending = True
@@ -96,33 +94,37 @@ class HTTPResponses(Codec):
     def _can_drain(self, own: HTTPRequest) -> bool:
         """Whether what the peer still owes of the request is little, or at least not known to be
         much; a client that waits for 100 (Continue) may rightly send none of it."""
-        return own.is_complete or not (own.expects_continue or own.body_left > MAX_DRAIN)
+        return own.is_complete() or not (own.expects_continue or own.body_left > MAX_DRAIN)
 
     def _head(self, own: HTTPRequest, size: int, *, is_last: bool) -> bytes:
         """The head's bytes; ``size`` is that of the piece of body that goes with it."""
-        status = own.status
-        code = status[:3]
-        head = ["HTTP/1.1 ", status, "\r\n"]
-        length = None
+        head = ["HTTP/1.1 ", own.status, "\r\n"]
+        code = own.code
+        bodyless = own.is_bodyless_response
+        is_empty = bodyless and (code == "204" or code == "205")  # by its status
+        length = ""
         has_date = has_server = False
         for name, value in own.fields:
-            lower = name.lower()
-            if lower == "content-length":
-                length = value
-                if code == "204" or code == "205":
-                    continue
-            elif lower == "date":
-                has_date = True
-            elif lower == "server":
-                has_server = True
-            head += (name, ": ", value, "\r\n")
+            letters = len(name)
+            if letters == 14 or letters == 4 or letters == 6:  # the others are none of those below
+                lower = name.lower()
+                if lower == "content-length":
+                    length = value
+                    if is_empty:
+                        continue
+                elif lower == "date":
+                    has_date = True
+                elif lower == "server":
+                    has_server = True
+            head.append(f"{name}: {value}\r\n")
         if not has_date and (date := self._settings.date()):
-            head += ("Date: ", date, "\r\n")
-        if not has_server and self._settings.server:
-            head += ("Server: ", self._settings.server, "\r\n")
-        if code == "205":
-            head.append("Content-Length: 0\r\n")
-        elif length is None and not own.is_head and code not in _BODYLESS:
+            head.append(f"Date: {date}\r\n")
+        if not has_server:
+            head.append(self._server)
+        if bodyless:
+            if code == "205":
+                head.append("Content-Length: 0\r\n")
+        elif not length:
             if is_last:
                 head.append("Content-Length: 0\r\n")
             elif own.minor:
@@ -130,29 +132,31 @@ class HTTPResponses(Codec):
                 head.append("Transfer-Encoding: chunked\r\n")
             else:
                 own.keep_alive = False  # the close is the end of the body
-        own.keep_alive = own.keep_alive and self._is_kept(own, is_last or length == str(size))
+        if own.keep_alive and not own.is_complete():
+            # The rest of the body still counts only where nobody will read it.
+            is_all = is_last or length == str(size)
+            own.keep_alive = self._can_drain(own) if is_all else not own.expects_continue
+        if own.keep_alive:
+            limit = self._settings.max_requests
+            own.keep_alive = not (
+                (limit and self.requests_seen >= limit) or self._settings.draining()
+            )
         if not own.keep_alive:
             head.append("Connection: close\r\n")
         elif not own.minor:
             head.append("Connection: keep-alive\r\n")
         own.sending = _BODY
-        own.fields = []
+        own.fields = NO_FIELDS
         head.append("\r\n")
         return "".join(head).encode("latin-1")
 
-    def _is_kept(self, own: HTTPRequest, is_last: bool) -> bool:
-        limit = self._settings.max_requests
-        if (limit and self.requests_seen >= limit) or self._settings.draining():
-            return False
-        # The rest of the body still counts only where nobody will read it.
-        return self._can_drain(own) if is_last else not own.expects_continue
-
     def _append(self, head: bytes, chunk: bytes | FilePart, is_chunked: bool) -> None:
+        end = b""
         if is_chunked:
             head += b"%x\r\n" % len(chunk)
-        end = b"\r\n" if is_chunked else b""
+            end = b"\r\n"
         if isinstance(chunk, bytes) and len(chunk) < _SMALL:
-            self.output.append(head + chunk + end)
+            self.output.append(head + chunk + end if end else head + chunk)
             return
         if head:
             self.output.append(head)

@@ -1,4 +1,4 @@
-"""What the codecs of a listener get from the core."""
+"""The Date field of HTTP."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import email.utils
 
 import pytest
 
-from gateways.core.codecs import http_date
+from gateways.core.httpdate import http_date
 
 
 @pytest.mark.parametrize(
