@@ -141,3 +141,13 @@ def test_a_lock_is_held_by_one_thread_at_a_time() -> None:
     assert not collisions
     assert lock.acquire()
     lock.release()
+
+
+def test_a_child_makes_a_lock_its_own_that_a_thread_of_its_parent_held() -> None:
+    lock = syscalls.Lock()
+    lock.acquire()
+    lock._at_fork_reinit()  # type: ignore[attr-defined]
+    assert lock.acquire()
+    lock.release()
+    with lock:
+        pass
