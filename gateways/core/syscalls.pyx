@@ -148,6 +148,14 @@ cdef class Lock:
     cpdef release(self):
         PyThread_release_lock(self._lock)
 
+    def _at_fork_reinit(self):
+        # The thread that held it is not in this process. The old one is left alone, as CPython
+        # does: to free what may be held is undefined.
+        cdef PyThread_type_lock lock = PyThread_allocate_lock()
+        if lock == NULL:
+            raise MemoryError("no memory for a lock")
+        self._lock = lock
+
     def __enter__(self):
         return self.acquire()
 

@@ -159,3 +159,13 @@ def test_attributes_of_a_process_are_numbers_and_texts() -> None:
         syscalls.prctl(PR_SET_NAME, before.encode())
     assert syscalls.prctl(PR_SET_DUMPABLE, 1)
     assert not syscalls.prctl(PR_SET_DUMPABLE, 17)
+
+
+def test_a_child_makes_a_lock_its_own_that_a_thread_of_its_parent_held() -> None:
+    lock = syscalls.Lock()
+    lock.acquire()
+    lock._at_fork_reinit()  # type: ignore[attr-defined]
+    assert lock.acquire()
+    lock.release()
+    with lock:
+        pass
