@@ -43,10 +43,10 @@ cdef class Names:
 
     @cython.locals(
         wire=int, shape=Shape, names=list, variables=dict, fresh=list, values=list, is_other=bint,
-        position=Py_ssize_t, end=Py_ssize_t, index=Py_ssize_t, name=Name, expected=Name, pair=Pair,
+        position=Py_ssize_t, index=Py_ssize_t, name=Name, expected=Name, pair=Pair,
         length=Py_ssize_t, size=Py_ssize_t, value_at=Py_ssize_t, value=str,
     )
-    cpdef dict read(self, bytes data, Py_ssize_t start=*)
+    cpdef dict read(self, bytes data, Py_ssize_t start, Py_ssize_t end)
 
     @cython.locals(name=Name)
     cdef Name _find(self, str text, Name before)

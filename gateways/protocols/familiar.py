@@ -120,8 +120,8 @@ class Names:
         self._is_stale = False  # a value that it does not expect has come again
         self._age = 0  # requests that had this one
 
-    def read(self, data: bytes, start: int = 0) -> dict[str, str]:
-        """Decode the variables from ``start`` to the end of ``data``, to latin-1 ``str``.
+    def read(self, data: bytes, start: int, end: int) -> dict[str, str]:
+        """Decode the variables between two positions in ``data``, to latin-1 ``str``.
 
         Among them is an empty name where something needs a closer look: a name, a value, a name
         that came twice. Raises IndexError, ValueError or struct.error where they run past the end.
@@ -134,7 +134,6 @@ class Names:
         values: list[str] = []
         is_other = False  # it has left the shape
         position = start
-        end = len(data)
         index = 0
         name = self.first
         while position < end:

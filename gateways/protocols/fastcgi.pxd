@@ -2,7 +2,7 @@ import cython
 
 from gateways.protocols.base cimport Request
 from gateways.protocols.fastcgi_response cimport FastCGIResponses
-from gateways.protocols.fastcgi_state cimport FastCGIRequest
+from gateways.protocols.fastcgi_state cimport FastCGIRequest, new_request
 from gateways.protocols.records cimport pack_end_request, pack_record, pack_unknown_type
 from gateways.protocols.variables cimport content_length, decode_pairs
 
@@ -38,6 +38,14 @@ cdef class FastCGI(FastCGIResponses):
     cdef _begin(self, int request_id, int role, int flags, list ready)
 
     cdef _reject(self, int request_id, int protocol_status)
+    @cython.locals(length=Py_ssize_t, after=Py_ssize_t, limit=Py_ssize_t)
+    cdef bint _are_all(
+        self, FastCGIRequest request, bytes data, Py_ssize_t position, Py_ssize_t end,
+    ) except -1
+
+    cdef _variables(
+        self, FastCGIRequest request, bytes data, Py_ssize_t start, Py_ssize_t end, list ready,
+    )
     cdef _params(self, FastCGIRequest request, bytes content, list ready)
 
     cdef _body(self, FastCGIRequest request, int record_type, bytes content, list ready)

@@ -20,6 +20,7 @@ from gateways.protocols.fastcgi_state import (
     FastCGIRequest,
     FastCGISettings,
     Receiving,
+    new_request,
 )
 from gateways.protocols.records import (
     FCGI_ABORT_REQUEST,
@@ -107,6 +108,10 @@ class FastCGI(FastCGIResponses):
                 elif state == _IGNORED:
                     if record_type == FCGI_ABORT_REQUEST:
                         self._abort_requested(request)
+                elif record_type == FCGI_PARAMS and self._are_all(request, data, position, end):
+                    # As with nearly every request. They are read where they are.
+                    self._variables(request, data, content, content + length, ready)
+                    next_record += FCGI_HEADER_LEN + data[next_record + 6]
                 else:
                     piece = data[content : content + length] if length else b""
                     if record_type == FCGI_PARAMS:
@@ -175,7 +180,7 @@ class FastCGI(FastCGIResponses):
         if role not in self._settings.roles:
             self._reject(request_id, FCGI_UNKNOWN_ROLE)
             return
-        request = FastCGIRequest(self, request_id, role)
+        request = new_request(self, request_id, role)
         self._requests[request_id] = request
         self.active += 1
         self.requests_seen += 1
@@ -195,6 +200,24 @@ class FastCGI(FastCGIResponses):
         self.output.append(pack_end_request(request_id, 0, protocol_status))
         self.input_pending = True
 
+    def _are_all(self, request: FastCGIRequest, data: bytes, position: int, end: int) -> bool:
+        """Whether this record of PARAMS is the only one with content, and the empty one follows."""
+        length = data[position + 4] << 8 | data[position + 5]
+        after = position + FCGI_HEADER_LEN + length + data[position + 6]
+        limit = self._settings.max_variables_bytes
+        return (
+            length > 0
+            and not (limit and length > limit)
+            and not request.params
+            and end - after >= FCGI_HEADER_LEN
+            and data[after] == FCGI_VERSION_1
+            and data[after + 1] == FCGI_PARAMS
+            and data[after + 2] == data[position + 2]
+            and data[after + 3] == data[position + 3]
+            and not data[after + 4] | data[after + 5]
+            and end - after >= FCGI_HEADER_LEN + data[after + 6]
+        )
+
     def _params(self, request: FastCGIRequest, content: bytes, ready: list[Request]) -> None:
         if content:
             request.params.append(content)
@@ -209,15 +232,21 @@ class FastCGI(FastCGIResponses):
                 )
                 self._refuse(request, error, ready)
             return
+        params = b"".join(request.params)
+        request.params = []
+        self._variables(request, params, 0, len(params), ready)
+
+    def _variables(
+        self, request: FastCGIRequest, data: bytes, start: int, end: int, ready: list[Request]
+    ) -> None:
+        """The variables are complete, and lie there in ``data``."""
         request.receiving = _STDIN
         try:
-            params = request.params[0] if len(request.params) == 1 else b"".join(request.params)
-            request.variables = decode_pairs(params, self._settings.max_variables)
+            request.variables = decode_pairs(data, self._settings.max_variables, start, end)
             request.content_length = length = content_length(request.variables)
         except ProtocolError as error:
             self._refuse(request, error, ready)
             return
-        request.params = []
         request.variables["FCGI_ROLE"] = ROLE_NAMES[request.role]
         if length is None or length == 0:
             request.running = True

@@ -4,7 +4,7 @@ from gateways.protocols.base cimport Codec, FilePart, Request
 from gateways.protocols.fastcgi_state cimport FastCGIRequest
 from gateways.protocols.head cimport status_head
 from gateways.protocols.records cimport (
-    pack_file, pack_lines, pack_record, pack_stream, pack_trailer,
+    pack_both, pack_file, pack_lines, pack_record, pack_stream, pack_trailer,
 )
 
 cdef int FCGI_STDOUT, FCGI_STDERR, _NOTHING, _HEAD, _BODY, _COMPLETE
@@ -20,7 +20,7 @@ cdef class FastCGIResponses(Codec):
     @cython.locals(own=FastCGIRequest)
     cpdef send_head(self, Request request, status, headers)
 
-    @cython.locals(own=FastCGIRequest)
+    @cython.locals(own=FastCGIRequest, head=bytes)
     cpdef send_body(self, Request request, chunk)
 
     @cython.locals(own=FastCGIRequest)

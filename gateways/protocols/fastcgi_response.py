@@ -13,6 +13,7 @@ from gateways.protocols.records import (
     COPY_BELOW,
     FCGI_STDERR,
     FCGI_STDOUT,
+    pack_both,
     pack_file,
     pack_lines,
     pack_record,
@@ -53,11 +54,13 @@ class FastCGIResponses(Codec):
         """Append STDOUT records; without a head, ``chunk`` is CGI output as it stands."""
         own = self._own(request)
         if own.sending == _HEAD:
-            if isinstance(chunk, bytes) and len(chunk) <= COPY_BELOW and not own.errors_held:
-                chunk = own.head + chunk
-            else:
-                pack_stream(FCGI_STDOUT, own.id, own.head, self.output)
-            own.head = b""
+            head, own.head = own.head, b""
+            own.sending = _BODY
+            is_short = isinstance(chunk, bytes) and len(head) + len(chunk) <= COPY_BELOW
+            if is_short and not own.errors_held:
+                pack_both(FCGI_STDOUT, own.id, head, chunk, self.output)
+                return
+            pack_stream(FCGI_STDOUT, own.id, head, self.output)
         own.sending = _BODY
         if own.errors_held:
             self._send_held_errors(own)
@@ -121,6 +124,7 @@ class FastCGIResponses(Codec):
             self.input_pending = True
 
     def _own(self, request: Request) -> FastCGIRequest:
-        if not isinstance(request, FastCGIRequest) or request.codec is not self:
+        own = request if isinstance(request, FastCGIRequest) else None
+        if own is None or own.codec is not self:
             raise RuntimeError("this request is not in flight on this connection")
-        return request
+        return own

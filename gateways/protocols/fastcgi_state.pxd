@@ -1,3 +1,5 @@
+import cython
+
 from gateways.protocols.base cimport Request
 
 cdef int _PARAMS, _NOTHING
@@ -17,3 +19,9 @@ cdef class FastCGIRequest(Request):
     cdef public bytes head
     cdef public bytes errors_held
     cdef public bint errors_sent
+
+    cpdef set_up(self)
+
+
+@cython.locals(request=FastCGIRequest)
+cpdef FastCGIRequest new_request(codec, int request_id, int role)

@@ -13,7 +13,7 @@ def status_head(status: str, headers: Headers) -> bytes:
     The status is always written: without one some web servers turn a 200 into a 304 or take a
     ``Location`` for an internal redirect. The caller has validated all parts.
     """
-    return _head(f"Status: {status}\r\n", headers)
+    return _head(["Status: ", status, "\r\n"], headers)
 
 
 def status_line_head(version: str, status: str, headers: Headers) -> bytes:
@@ -22,12 +22,14 @@ def status_line_head(version: str, status: str, headers: Headers) -> bytes:
     It is for peers that end the body by the close of the connection: nothing about the connection
     or its coding is added. The caller has validated all parts.
     """
-    return _head(f"{version} {status}\r\n", headers)
+    return _head([version, " ", status, "\r\n"], headers)
 
 
-def _head(first: str, headers: Headers) -> bytes:
-    lines = [first]
+def _head(parts: list[str], headers: Headers) -> bytes:
     for name, value in headers:
-        lines.append(f"{name}: {value}\r\n")  # faster so when compiled
-    lines.append("\r\n")
-    return "".join(lines).encode("latin-1")
+        parts.append(name)
+        parts.append(": ")
+        parts.append(value)
+        parts.append("\r\n")
+    parts.append("\r\n")
+    return "".join(parts).encode("latin-1")

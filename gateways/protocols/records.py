@@ -104,6 +104,20 @@ def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer
             out.append(_PADDINGS[padding])
 
 
+def pack_both(
+    record_type: int, request_id: int, first: bytes, second: bytes, out: list[Buffer]
+) -> None:
+    """Append one record of two pieces, which are short."""
+    length = len(first) + len(second)
+    padding = -length & 7
+    out.append(_pack_header(FCGI_VERSION_1, record_type, request_id, length, padding))
+    out.append(first)
+    if second:
+        out.append(second)
+    if padding:
+        out.append(_PADDINGS[padding])
+
+
 def pack_file(record_type: int, request_id: int, part: FilePart, out: Output) -> None:
     """Append the records of a piece of a file, with their content left to whoever sends them."""
     for start in range(0, part.size, _LONGEST_PAGES):

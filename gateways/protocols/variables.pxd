@@ -6,7 +6,9 @@ cdef Names _fields, _pairs, _vars
 
 
 @cython.locals(variables=dict)
-cpdef dict decode_pairs(bytes data, Py_ssize_t max_variables=*)
+cpdef dict decode_pairs(
+    bytes data, Py_ssize_t max_variables=*, Py_ssize_t start=*, Py_ssize_t end=*,
+)
 
 @cython.locals(variables=dict)
 cpdef dict decode_vars(bytes data, Py_ssize_t max_variables=*, Py_ssize_t start=*)

@@ -24,20 +24,24 @@ _UWSGI_LENGTH = struct.Struct("<H")
 RESERVED_PREFIXES = ("wsgi.", "gateways.")
 
 
-def decode_pairs(data: bytes, max_variables: int = 0) -> dict[str, str]:
-    """Decode a complete FCGI_PARAMS stream (FastCGI 1.0, section 3.4).
+def decode_pairs(
+    data: bytes, max_variables: int = 0, start: int = 0, end: int = -1
+) -> dict[str, str]:
+    """Decode a complete FCGI_PARAMS stream (FastCGI 1.0, section 3.4), a part of ``data``.
 
     Names and values are latin-1 `str`, as PEP 3333 wants them. A length is one byte below 128,
     else four bytes big-endian with the top bit set. Names and repeated names are treated as in
     ``clean``. Raises ProtocolError where a pair runs past the end, LimitExceeded (431) where
     there are more than ``max_variables`` (0: no limit).
     """
+    if end < 0:
+        end = len(data)
     try:
-        variables = _pairs.read(data)
+        variables = _pairs.read(data, start, end)
     except (IndexError, struct.error):
         raise ProtocolError("a name-value pair runs past the end of its stream") from None
     if "" in variables:
-        variables = clean(iter_pairs(data))
+        variables = clean(iter_pairs(data[start:end]))
     _check_count(variables, max_variables)
     return variables
 
@@ -52,7 +56,7 @@ def decode_vars(data: bytes, max_variables: int = 0, start: int = 0) -> dict[str
     and where a variable runs past the end, LimitExceeded (431) as ``decode_pairs`` does.
     """
     try:
-        variables = _vars.read(data, start)
+        variables = _vars.read(data, start, len(data))
     except IndexError:
         raise ProtocolError("a uwsgi variable runs past the end of its packet") from None
     if "" in variables:
@@ -89,7 +93,7 @@ def decode_fields(data: bytes, max_variables: int = 0) -> dict[str, str]:
     if data and data[-1]:
         raise ProtocolError("the SCGI headers do not end in a NUL")
     try:
-        variables = _fields.read(data)
+        variables = _fields.read(data, 0, len(data))
     except ValueError:
         raise ProtocolError("an SCGI header has a name and no value") from None
     if "" in variables:

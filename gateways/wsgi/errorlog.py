@@ -31,6 +31,9 @@ class ErrorStream:
     __slots__ = ("_channel", "_line", "_request", "is_busy")  # _line: text without its newline yet
 
     def __init__(self, channel: ErrorChannel, request: object) -> None:
+        self._begin(channel, request)
+
+    def _begin(self, channel: ErrorChannel, request: object) -> None:
         self._channel: ErrorChannel | None = channel
         self._request: object = request
         self._line = ""
@@ -77,3 +80,10 @@ class ErrorStream:
                 self.is_busy = 0
         if self._channel is not None:
             self._channel.send_errors(self._request, text + "\n")
+
+
+def new_error_stream(channel: ErrorChannel, request: object) -> ErrorStream:
+    """As ``ErrorStream(...)``; in the compiled build a call of the type would cost more."""
+    stream = ErrorStream.__new__(ErrorStream)
+    stream._begin(channel, request)
+    return stream

@@ -3,7 +3,7 @@ import cython
 from gateways.wsgi.body cimport Body
 from gateways.wsgi.channel cimport Channel
 from gateways.wsgi.environ cimport EnvironBuilder
-from gateways.wsgi.errorlog cimport ErrorStream
+from gateways.wsgi.errorlog cimport ErrorStream, new_error_stream
 from gateways.wsgi.headers cimport check_headers, check_status
 
 cdef object _get_ident
@@ -26,6 +26,9 @@ cdef class Response:
     cdef bint _surplus
     cdef public bint in_application
 
+    cdef _begin(
+        self, Channel channel, request, bint is_head, ErrorStream errors, respond, body,
+    )
     cpdef send_iterable(self, iterable)
 
     @cython.locals(sent=cython.longlong)
@@ -42,6 +45,11 @@ cdef class Response:
     cpdef send_errors(self, text)
     cpdef fail(self, int code, detail=*)
 
+
+@cython.locals(response=Response)
+cdef Response _new_response(
+    Channel channel, request, bint is_head, ErrorStream errors, respond, body,
+)
 
 @cython.locals(errors=ErrorStream, response=Response, is_head=bint, running=dict)
 cpdef run_application(

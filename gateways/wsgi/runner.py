@@ -14,7 +14,7 @@ from gateways.errors import ApplicationError, ClientDisconnected, ProtocolError,
 from gateways.logs import get_logger
 from gateways.wsgi.body import Body
 from gateways.wsgi.channel import Channel
-from gateways.wsgi.errorlog import ErrorStream
+from gateways.wsgi.errorlog import ErrorStream, new_error_stream
 from gateways.wsgi.filewrapper import FileWrapper
 from gateways.wsgi.headers import check_headers, check_status
 from gateways.wsgi.pages import error_page
@@ -82,15 +82,16 @@ class Response:
         "in_application",
     )
 
-    def __init__(
+    def _begin(
         self,
         channel: Channel,
         request: object,
         is_head: bool,
         errors: ErrorStream,
         respond: ErrorResponder,
-        body: object = None,
+        body: object,
     ) -> None:
+        """What ``__init__`` is elsewhere; see ``_new_response``."""
         self._body = body
         self._respond = respond
         self._channel = channel
@@ -302,6 +303,20 @@ class Response:
             self._respond(self._channel, self._request, code, self._is_head, detail)
 
 
+def _new_response(
+    channel: Channel,
+    request: object,
+    is_head: bool,
+    errors: ErrorStream,
+    respond: ErrorResponder,
+    body: object,
+) -> Response:
+    """In the compiled build a call of the type would cost more."""
+    response = Response.__new__(Response)
+    response._begin(channel, request, is_head, errors, respond, body)
+    return response
+
+
 def run_application(
     application: Application,
     builder: EnvironBuilder,
@@ -317,10 +332,10 @@ def run_application(
     ``variables`` become the environ, ``body`` (None: there is none) its ``wsgi.input``.
     ``respond`` answers in place of an application that failed (default: our plain page).
     """
-    errors = ErrorStream(channel, request)
+    errors = new_error_stream(channel, request)
     is_head = variables.get("REQUEST_METHOD") == "HEAD"
     respond = respond or respond_with_error
-    response = Response(channel, request, is_head, errors, respond, body)
+    response = _new_response(channel, request, is_head, errors, respond, body)
     iterable: Iterable[bytes] | None = None
     thread = _get_ident()
     running = RUNNING
