@@ -49,6 +49,7 @@ COMPILED = [
     "gateways.protocols.http_known",
     "gateways.protocols.http_request",
     "gateways.protocols.http_response",
+    "gateways.protocols.limits",
     "gateways.protocols.oneshot",
     "gateways.protocols.records",
     "gateways.protocols.scgi",

@@ -32,6 +32,7 @@ cdef class Codec:
     cdef public bint input_pending
     cdef public Py_ssize_t queued
 
+    cpdef _open(self)
     cpdef list receive_data(self, bytes data)
     cpdef send_head(self, Request request, status, headers)
     cpdef send_body(self, Request request, chunk)

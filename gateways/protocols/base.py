@@ -132,6 +132,10 @@ class Codec:
     """
 
     def __init__(self) -> None:
+        self._open()
+
+    def _open(self) -> None:
+        """``__init__`` for subclasses, to be called as C."""
         self.output: Output = []
         self.active = 0
         self.requests_seen = 0

@@ -56,7 +56,7 @@ class FastCGI(FastCGIResponses):
     """The codec of one connection (see ``gateways.protocols.base.Codec``): the receiving half."""
 
     def __init__(self, new_body: NewBody, settings: FastCGISettings) -> None:
-        super().__init__(settings)
+        self._open_responses(settings)
         self._new_body = new_body
         self._held: list[bytes] = []  # the pieces of an incomplete record
         self._held_size = 0

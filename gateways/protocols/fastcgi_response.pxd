@@ -1,7 +1,7 @@
 import cython
 
 from gateways.protocols.base cimport Codec, FilePart, Request
-from gateways.protocols.fastcgi_state cimport FastCGIRequest
+from gateways.protocols.fastcgi_state cimport FastCGIRequest, FastCGISettings
 from gateways.protocols.head cimport status_head
 from gateways.protocols.records cimport (
     pack_both, pack_file, pack_lines, pack_record, pack_stream, pack_trailer,
@@ -12,8 +12,10 @@ cdef Py_ssize_t COPY_BELOW, _HELD_ERRORS
 
 
 cdef class FastCGIResponses(Codec):
-    cdef object _settings
+    cdef FastCGISettings _settings
     cdef dict _requests
+
+    cdef _open_responses(self, FastCGISettings settings)
 
     cdef _send_held_errors(self, FastCGIRequest own)
 

@@ -33,7 +33,10 @@ class FastCGIResponses(Codec):
     """The responses of one connection (see ``gateways.protocols.base.Codec``)."""
 
     def __init__(self, settings: FastCGISettings) -> None:
-        super().__init__()
+        self._open_responses(settings)
+
+    def _open_responses(self, settings: FastCGISettings) -> None:
+        self._open()
         self._settings = settings
         self._requests: dict[int, FastCGIRequest] = {}
 
@@ -56,8 +59,11 @@ class FastCGIResponses(Codec):
         if own.sending == _HEAD:
             head, own.head = own.head, b""
             own.sending = _BODY
-            is_short = isinstance(chunk, bytes) and len(head) + len(chunk) <= COPY_BELOW
-            if is_short and not own.errors_held:
+            if (
+                isinstance(chunk, bytes)
+                and len(head) + len(chunk) <= COPY_BELOW
+                and not own.errors_held
+            ):
                 pack_both(FCGI_STDOUT, own.id, head, chunk, self.output)
                 return
             pack_stream(FCGI_STDOUT, own.id, head, self.output)

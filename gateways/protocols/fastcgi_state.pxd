@@ -1,8 +1,17 @@
 import cython
 
 from gateways.protocols.base cimport Request
+from gateways.protocols.limits cimport RequestLimits
 
 cdef int _PARAMS, _NOTHING
+
+
+cdef class FastCGISettings(RequestLimits):
+    cdef readonly dict values
+    cdef readonly frozenset roles
+    cdef readonly bint multiplex
+    cdef readonly Py_ssize_t max_active
+    cdef readonly object draining
 
 
 cdef class FastCGIRequest(Request):

@@ -73,18 +73,32 @@ NEVER = 255
 NEXT = bytes(RECEIVING.get((state, kind), NEVER) for state in Receiving for kind in range(256))
 
 
-class FastCGISettings(RequestLimits, kw_only=True):
+class FastCGISettings(RequestLimits):
     """What all FastCGI connections of a server have in common.
 
     ``values`` answers FCGI_GET_VALUES. ``roles`` are the role numbers that are served.
     ``max_active`` bounds the requests in flight on one connection; one more is answered 503.
+    ``draining`` says whether connections are to be closed when they are idle.
     """
 
-    values: dict[str, str] = {}
-    roles: frozenset[int] = frozenset({FCGI_RESPONDER})
-    multiplex: bool = True
-    max_active: int = 1024
-    draining: Callable[[], bool] = _never
+    __slots__ = ("draining", "max_active", "multiplex", "roles", "values")
+
+    def __init__(
+        self,
+        *,
+        values: dict[str, str] | None = None,
+        roles: frozenset[int] = frozenset({FCGI_RESPONDER}),
+        multiplex: bool = True,
+        max_active: int = 1024,
+        draining: Callable[[], bool] = _never,
+        **limits: int,
+    ) -> None:
+        super().__init__(**limits)
+        self.values = values or {}
+        self.roles = roles
+        self.multiplex = multiplex
+        self.max_active = max_active
+        self.draining = draining
 
 
 class FastCGIRequest(Request):

@@ -25,7 +25,7 @@ class HTTPResponses(Codec):
     """The responses of one connection (see ``gateways.protocols.base.Codec``)."""
 
     def __init__(self, settings: HTTPSettings) -> None:
-        super().__init__()
+        self._open()
         self._settings = settings
         self._server = f"Server: {settings.server}\r\n" if settings.server else ""
         self._current: HTTPRequest | None = None  # in flight, or ended with its body still coming

@@ -1,6 +1,7 @@
 import cython
 
 from gateways.protocols.base cimport Codec, Request
+from gateways.protocols.limits cimport RequestLimits
 from gateways.protocols.variables cimport content_length
 
 cdef int _HEAD, _BODY, _COMPLETE, _IGNORED
@@ -10,7 +11,7 @@ cdef Py_ssize_t _COPY_BELOW
 
 cdef class OneShot(Codec):
     cdef object _new_body
-    cdef object _settings
+    cdef RequestLimits _settings
     cdef int _receiving
     cdef int _sending
     cdef Request _request
@@ -21,6 +22,8 @@ cdef class OneShot(Codec):
     cdef long long _body_left
     cdef long long _received
     cdef bytes _response_head
+
+    cdef _open_oneshot(self, new_body, RequestLimits settings)
 
     cpdef Py_ssize_t _head_size(self, bytes data) except -1
     cpdef dict _read_head(self, bytes head)

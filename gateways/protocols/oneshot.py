@@ -47,7 +47,10 @@ class OneShot(Codec):
     """The codec of one connection (see ``gateways.protocols.base.Codec``), but for the head."""
 
     def __init__(self, new_body: NewBody, settings: RequestLimits) -> None:
-        super().__init__()  # ``closing`` turns True with the only request
+        self._open_oneshot(new_body, settings)
+
+    def _open_oneshot(self, new_body: NewBody, settings: RequestLimits) -> None:
+        self._open()  # ``closing`` turns True with the only request
         self._new_body = new_body
         self._settings = settings
         self._receiving = _HEAD
@@ -105,13 +108,16 @@ class OneShot(Codec):
             self._held_size = len(data)
             return []
         self._held = []
+        if len(data) == self._needed:
+            return self._begin(data, b"")
         return self._begin(data[: self._needed], data[self._needed :])
 
     def _begin(self, head: bytes, rest: bytes) -> list[Request]:
         """The head is complete; ``rest`` follows it."""
         self.closing = True
         self._receiving = _BODY
-        request = Request()
+        request = Request.__new__(Request)  # a call of the type costs more where it is compiled
+        request.set_up()
         try:
             variables = self._read_head(head)
             if variables is None:

@@ -25,7 +25,7 @@ class Scgi(OneShot):
     """The codec of one connection (see ``gateways.protocols.base.Codec``)."""
 
     def __init__(self, new_body: NewBody, settings: RequestLimits) -> None:
-        super().__init__(new_body, settings)
+        self._open_oneshot(new_body, settings)
         self._prefix = 0  # bytes of the netstring's length and its colon
         self._length = 0  # what it says
 

@@ -67,7 +67,7 @@ class Uwsgi(OneShot):
     """The codec of one connection (see ``gateways.protocols.base.Codec``)."""
 
     def __init__(self, new_body: NewBody, settings: RequestLimits) -> None:
-        super().__init__(new_body, settings)
+        self._open_oneshot(new_body, settings)
         self._protocol = ""  # SERVER_PROTOCOL of the request
 
     def _head_size(self, data: bytes) -> int:

@@ -7,15 +7,15 @@ from collections.abc import Callable
 import pytest
 
 from gateways.protocols.base import Request
+from gateways.protocols.fastcgi_state import FastCGISettings
 from gateways.protocols.records import (
     FCGI_END_REQUEST,
     FCGI_STDERR,
     FCGI_STDOUT,
     FCGI_UNKNOWN_TYPE,
 )
-from gateways.values import replace
 
-from .driver import SETTINGS, Run
+from .driver import Run
 from .vectors import GET, Reply, replies, request, split_records
 
 HEAD = b"Status: 200 OK\r\nContent-Type: text/plain\r\n\r\n"
@@ -247,7 +247,7 @@ def test_errors_are_cut_at_line_ends_for_logs_that_cut_records() -> None:
 def test_a_draining_server_makes_a_kept_connection_unfit_for_another_request(
     draining: bool,
 ) -> None:
-    made = Run(replace(SETTINGS, draining=lambda: draining))
+    made = Run(FastCGISettings(draining=lambda: draining))
     made.feed(request(1, GET), request(2, GET))
     made.answer(made.ready[0])
     assert not made.codec.closing, "another request still runs on it"
