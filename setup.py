@@ -43,6 +43,7 @@ COMPILED = [
     "gateways.protocols.fastcgi",
     "gateways.protocols.fastcgi_response",
     "gateways.protocols.fastcgi_state",
+    "gateways.protocols.forwarded",
     "gateways.protocols.head",
     "gateways.protocols.http",
     "gateways.protocols.http_head",

@@ -5,6 +5,7 @@ A codec's module is imported when a listener needs it, so that a FastCGI server 
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 from collections.abc import Callable, Iterable
 
@@ -128,6 +129,7 @@ def trusted_proxies(allowed: Iterable[str]) -> Callable[[str], bool]:
     except ValueError as error:
         raise ConfigError(f"--forwarded-allow-ips: {error}; or give unix, or *") from None
 
+    @functools.lru_cache(maxsize=1024)
     def trusted(address: str) -> bool:
         if not address:
             return unix

@@ -10,6 +10,7 @@ not well-formed is as good as none.
 
 from __future__ import annotations
 
+import functools
 import ipaddress
 import re
 from collections.abc import Callable
@@ -38,16 +39,31 @@ def apply_forwarded(variables: dict[str, str], trusted: Trusted) -> None:
         if "HTTP_FORWARDED" in variables and trusted(variables["REMOTE_ADDR"]):
             _apply_rfc7239(variables, trusted)
     elif trusted(variables["REMOTE_ADDR"]):
-        hops = [_address(hop) for hop in variables.get("HTTP_X_FORWARDED_FOR", "").split(",")]
-        _set_client(variables, _client(hops, trusted)[1])
-        _set_scheme(variables, _last(variables, "PROTO"))
-        _set_host(variables, _last(variables, "HOST"))
-        _set_port(variables, _last(variables, "PORT"))
-        _set_prefix(variables, _last(variables, "PREFIX"))
+        field = variables.get("HTTP_X_FORWARDED_FOR", "")
+        client_of = _known_client if len(field) <= _SHORT_FIELD else _client_of
+        _set_client(variables, client_of(field, trusted))
+        if "HTTP_X_FORWARDED_PROTO" in variables:
+            _set_scheme(variables, _last(variables["HTTP_X_FORWARDED_PROTO"]))
+        if "HTTP_X_FORWARDED_HOST" in variables:
+            _set_host(variables, _last(variables["HTTP_X_FORWARDED_HOST"]))
+        if "HTTP_X_FORWARDED_PORT" in variables:
+            _set_port(variables, _last(variables["HTTP_X_FORWARDED_PORT"]))
+        if "HTTP_X_FORWARDED_PREFIX" in variables:
+            _set_prefix(variables, _last(variables["HTTP_X_FORWARDED_PREFIX"]))
 
 
-def _last(variables: dict[str, str], name: str) -> str:
-    return variables.get("HTTP_X_FORWARDED_" + name, "").rpartition(",")[2].strip()
+def _last(field: str) -> str:
+    return field.rpartition(",")[2].strip()
+
+
+def _client_of(field: str, trusted: Trusted) -> tuple[str, str] | None:
+    """The client that an X-Forwarded-For field tells of."""
+    return _client([_address(hop) for hop in field.split(",")], trusted)[1]
+
+
+# Each client comes many times, and to read an address is dear.
+_known_client = functools.lru_cache(maxsize=1024)(_client_of)
+_SHORT_FIELD = 100
 
 
 def _address(text: str) -> tuple[str, str] | None:

@@ -1,6 +1,7 @@
 import cython
 
 from gateways.protocols.base cimport Request
+from gateways.protocols.forwarded cimport apply_forwarded
 from gateways.protocols.http_head cimport Head, parse_fields, parse_request_line
 from gateways.protocols.http_known cimport read_known, remember
 from gateways.protocols.http_request cimport HTTPRequest, add_server, add_variables
