@@ -3,7 +3,6 @@ import cython
 from gateways.protocols cimport room
 
 cdef int _PAIRS, _VARS, _FIELDS
-cdef Py_ssize_t _LONGEST_VALUE
 cdef int _OTHERS_IN_A_ROW, _RENEWED_AFTER
 
 

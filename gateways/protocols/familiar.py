@@ -25,7 +25,7 @@ _LENGTH = struct.Struct(">I")
 
 _MAX_NAMES = 1024  # peers that make names up must not fill the memory
 _LONGEST_NAME = 100
-_LONGEST_VALUE = 256
+LONGEST_VALUE = 256
 
 # Nobody's secrets outlive their request, nor does the time to compare them tell anything.
 _SECRETS = ("COOKIE", "AUTH", "TOKEN", "SECRET", "PASSWORD", "KEY")
@@ -64,7 +64,7 @@ class Name:
         self.follower: Name | None = None
         self.pair: Pair | None = None
         self.last: str | None = None  # its value of the last time, if that was not the expected
-        self.is_secret = _is_secret(text)
+        self.is_secret = is_secret(text)
 
 
 class Shape:
@@ -230,7 +230,7 @@ class Names:
                 name.pair = Pair(self._encode(name.text, value), value)
                 self._is_stale = True
             else:
-                name.last = value if len(value) <= _LONGEST_VALUE else None
+                name.last = value if len(value) <= LONGEST_VALUE else None
         return True
 
     def _note_other(self, names: list[Name]) -> None:
@@ -274,7 +274,8 @@ def _only(names: list[Name], variables: dict[str, str]) -> dict[str, str]:
     return some
 
 
-def _is_secret(name: str) -> bool:
+def is_secret(name: str) -> bool:
+    """Whether the values of this variable are nobody's business after their request."""
     return any(word in name for word in _SECRETS)
 
 

@@ -1,5 +1,7 @@
 import cython
 
+cdef tuple _X_FORWARDED
+
 
 @cython.locals(field=str)
 cpdef apply_forwarded(dict variables, trusted)

@@ -20,7 +20,7 @@ from gateways.protocols.http_head import split_host
 
 Trusted = Callable[[str], bool]
 
-_X_FORWARDED = frozenset(
+_X_FORWARDED = tuple(
     f"HTTP_X_FORWARDED_{name}" for name in ("FOR", "PROTO", "HOST", "PORT", "PREFIX")
 )
 FORWARDED = ("HTTP_FORWARDED", *_X_FORWARDED)  # without one of these there is nothing to apply
@@ -35,21 +35,26 @@ def apply_forwarded(variables: dict[str, str], trusted: Trusted) -> None:
 
     The fields themselves stay, as middleware that reads them expects.
     """
-    if _X_FORWARDED.isdisjoint(variables):
-        if "HTTP_FORWARDED" in variables and trusted(variables["REMOTE_ADDR"]):
+    if not trusted(variables["REMOTE_ADDR"]):
+        return
+    for name in _X_FORWARDED:
+        if name in variables:
+            break
+    else:
+        if "HTTP_FORWARDED" in variables:
             _apply_rfc7239(variables, trusted)
-    elif trusted(variables["REMOTE_ADDR"]):
-        field = variables.get("HTTP_X_FORWARDED_FOR", "")
-        client_of = _known_client if len(field) <= _SHORT_FIELD else _client_of
-        _set_client(variables, client_of(field, trusted))
-        if "HTTP_X_FORWARDED_PROTO" in variables:
-            _set_scheme(variables, _last(variables["HTTP_X_FORWARDED_PROTO"]))
-        if "HTTP_X_FORWARDED_HOST" in variables:
-            _set_host(variables, _last(variables["HTTP_X_FORWARDED_HOST"]))
-        if "HTTP_X_FORWARDED_PORT" in variables:
-            _set_port(variables, _last(variables["HTTP_X_FORWARDED_PORT"]))
-        if "HTTP_X_FORWARDED_PREFIX" in variables:
-            _set_prefix(variables, _last(variables["HTTP_X_FORWARDED_PREFIX"]))
+        return
+    field = variables.get("HTTP_X_FORWARDED_FOR", "")
+    client_of = _known_client if len(field) <= _SHORT_FIELD else _client_of
+    _set_client(variables, client_of(field, trusted))
+    if "HTTP_X_FORWARDED_PROTO" in variables:
+        _set_scheme(variables, _last(variables["HTTP_X_FORWARDED_PROTO"]))
+    if "HTTP_X_FORWARDED_HOST" in variables:
+        _set_host(variables, _last(variables["HTTP_X_FORWARDED_HOST"]))
+    if "HTTP_X_FORWARDED_PORT" in variables:
+        _set_port(variables, _last(variables["HTTP_X_FORWARDED_PORT"]))
+    if "HTTP_X_FORWARDED_PREFIX" in variables:
+        _set_prefix(variables, _last(variables["HTTP_X_FORWARDED_PREFIX"]))
 
 
 def _last(field: str) -> str:

@@ -1,5 +1,6 @@
 import cython
 
+from gateways.protocols cimport room
 from gateways.protocols.base cimport Request
 from gateways.protocols.forwarded cimport apply_forwarded
 from gateways.protocols.http_head cimport Head, parse_fields, parse_request_line

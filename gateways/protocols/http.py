@@ -13,6 +13,7 @@ from __future__ import annotations
 import re
 
 from gateways.errors import ClientDisconnected, LimitExceeded, ProtocolError
+from gateways.protocols import room
 from gateways.protocols.base import NewBody, Phase, Request
 from gateways.protocols.forwarded import FORWARDED, apply_forwarded
 from gateways.protocols.http_head import (
@@ -55,13 +56,12 @@ class HTTP(HTTPResponses):
     ) -> None:
         super().__init__(settings)
         self._new_body = new_body
-        self._base = {
-            "GATEWAY_INTERFACE": "CGI/1.1",
-            "SCRIPT_NAME": "",
-            "REQUEST_SCHEME": settings.scheme,
-            **peer_variables(peer_address),
-            **server_variables(settings),
-        }
+        self._base = room.new_variables()  # its copies have the room that it has
+        self._base["GATEWAY_INTERFACE"] = "CGI/1.1"
+        self._base["SCRIPT_NAME"] = ""
+        self._base["REQUEST_SCHEME"] = settings.scheme
+        self._base.update(peer_variables(peer_address))
+        self._base.update(server_variables(settings))
         if settings.scheme == "https":
             self._base["HTTPS"] = "on"
         self._is_named = "SERVER_NAME" in self._base

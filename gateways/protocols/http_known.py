@@ -4,12 +4,13 @@ What HTTP allows in a head is for http_head.py to say. Here one is read only whe
 known beforehand: it has accepted every name before, the lines hold no byte that it forbids, and
 nothing but one plain Content-Length has to do with framing. Whatever else there is, a field that
 comes twice, a target of another form and all that will be refused, is left to it: so there are no
-errors here, and no second opinion. Names are compared with those that followed each other in the
-last head, as in variables.py.
+errors here, and no second opinion. Lines are compared with those that followed each other in the
+last heads, as in familiar.py.
 """
 
 from __future__ import annotations
 
+from gateways.protocols.familiar import LONGEST_VALUE, Pair, is_secret
 from gateways.protocols.http_head import connection_options, split_host
 from gateways.protocols.http_request import HTTPRequest, decoded_path, variable_name
 
@@ -17,10 +18,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from gateways.protocols.http_head import Fields
 
-# Controls become CR, LF with them: one search finds the end of a line or what may not be in it,
-# and the bytes themselves tell which.
-_MARKED = bytes(13 if (byte < 32 and byte != 9) or byte == 127 else byte for byte in range(256))
-_CR, _LF, _BLANK = b"\r\n "
+# Controls, but for the tab.
+_FORBIDDEN = bytes(byte for byte in range(256) if (byte < 32 and byte != 9) or byte == 127)
+_BLANK = b" "[0]
 
 _METHODS = {
     method: method for method in ("GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS")
@@ -30,15 +30,21 @@ _OTHER_KEYS = {"content-length": "CONTENT_LENGTH", "transfer-encoding": "", "exp
 
 
 class _Field:
-    """A name, as it was sent, and the one that came behind it the last time."""
+    """A name, as it was sent, and the one that came behind it the last time.
 
-    __slots__ = ("follower", "key", "prefix", "size")
+    ``line`` is all of it with the value that is expected, once that has come twice in a row.
+    """
+
+    __slots__ = ("follower", "is_secret", "key", "last", "line", "prefix", "size")
 
     def __init__(self, name: bytes, key: str) -> None:
         self.prefix = name + b":"
         self.size = len(self.prefix)
         self.key = key  # of the variable
         self.follower: _Field | None = None
+        self.line: Pair | None = None
+        self.last: str | None = None  # the value of the last time
+        self.is_secret = is_secret(key)
 
 
 _FIELDS: dict[bytes, _Field] = {}
@@ -62,9 +68,9 @@ def read_known(own: HTTPRequest, data: bytes, max_fields: int) -> bool:
     False where it must be looked at more closely; what is in ``own`` then has no meaning.
     """
     variables = own.variables
-    text = data.translate(_MARKED).decode("latin-1")
-    end = text.find("\r")
-    if data[end] != _CR or data[end + 1] != _LF or not _read_request_line(own, text, end):
+    text = data.decode("latin-1")
+    end = text.find("\r\n")
+    if _holds_forbidden(data, 0, end) or not _read_request_line(own, text, end):
         return False
     count = len(variables)
     most = count + max_fields if max_fields else 0
@@ -72,26 +78,43 @@ def read_known(own: HTTPRequest, data: bytes, max_fields: int) -> bool:
     position = end + 2
     last = len(data) - 2
     while position < last:
-        end = text.find("\r", position)
-        if data[end] != _CR or data[end + 1] != _LF:
-            return False
+        count += 1
         expected = field.follower
+        if expected is not None:
+            line = expected.line
+            if line is not None and data.startswith(line.raw, position):
+                field = expected
+                variables[field.key] = line.value
+                position += line.size
+                continue
+        end = text.find("\r\n", position)
         if expected is None or not data.startswith(expected.prefix, position):
             expected = _find_field(data, position, end, field)
             if expected is None:
                 return False
+        if _holds_forbidden(data, position, end):
+            return False
         field = expected
-        position += field.size
-        if data[position] == _BLANK:
-            position += 1
-        value = text[position:end]
-        if data[position] <= _BLANK or data[end - 1] <= _BLANK:
+        start = position + field.size
+        if data[start] == _BLANK:
+            start += 1
+        value = text[start:end]
+        if data[start] <= _BLANK or data[end - 1] <= _BLANK:
             value = value.strip(" \t")
         variables[field.key] = value
-        count += 1
+        if field.last == value:
+            field.line = Pair(data[position : end + 2], value)
+        elif len(value) <= LONGEST_VALUE and not field.is_secret:
+            field.last = value
         position = end + 2
     # Where a name came twice, there are fewer variables.
     return count == len(variables) and not 0 < most < count and _has_sense(own, variables)
+
+
+def _holds_forbidden(data: bytes, start: int, end: int) -> bool:
+    """Whether a line holds what no head may."""
+    line = data[start:end]
+    return len(line.translate(None, _FORBIDDEN)) != len(line)
 
 
 def _read_request_line(own: HTTPRequest, text: str, end: int) -> bool:
