@@ -12,6 +12,12 @@ cdef class Pair:
     cdef readonly str value
 
 
+cdef class Run:
+    cdef readonly bytes raw
+    cdef readonly Py_ssize_t size
+    cdef readonly Py_ssize_t count
+
+
 cdef class Name:
     cdef readonly str text
     cdef readonly bytes raw
@@ -25,6 +31,7 @@ cdef class Name:
 cdef class Shape:
     cdef readonly list names
     cdef readonly list pairs
+    cdef readonly list runs
     cdef readonly Py_ssize_t count
     cdef readonly dict variables
 
@@ -42,7 +49,7 @@ cdef class Names:
 
     @cython.locals(
         wire=int, shape=Shape, names=list, variables=dict, fresh=list, values=list, is_other=bint,
-        position=Py_ssize_t, index=Py_ssize_t, name=Name, expected=Name, pair=Pair,
+        position=Py_ssize_t, index=Py_ssize_t, name=Name, expected=Name, pair=Pair, run=Run,
         length=Py_ssize_t, size=Py_ssize_t, value_at=Py_ssize_t, value=str,
     )
     cpdef dict read(self, bytes data, Py_ssize_t start, Py_ssize_t end)

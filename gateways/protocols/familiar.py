@@ -49,6 +49,17 @@ class Pair:
         self.value = value
 
 
+class Run:
+    """Values that are expected one behind the other: of ``count`` names, in ``size`` bytes."""
+
+    __slots__ = ("count", "raw", "size")
+
+    def __init__(self, pairs: list[Pair]) -> None:
+        self.raw = b"".join([pair.raw for pair in pairs])
+        self.size = len(self.raw)
+        self.count = len(pairs)
+
+
 class Name:
     """A name that is fine, and the ``follower`` that came behind it the last time.
 
@@ -70,11 +81,12 @@ class Name:
 class Shape:
     """The names of a request in their order, each once, and the values that are expected.
 
-    ``variables`` is a dict of them all, with "" where no value is expected. Nothing in a shape
-    changes: another thread may be reading along it.
+    ``runs`` has, where several expected values begin, all of these. ``variables`` is a dict of all
+    names, with "" where no value is expected. Nothing in a shape changes: another thread may be
+    reading along it.
     """
 
-    __slots__ = ("count", "names", "pairs", "variables")
+    __slots__ = ("count", "names", "pairs", "runs", "variables")
 
     def __init__(self, names: list[Name]) -> None:
         self.names = names
@@ -83,6 +95,16 @@ class Shape:
         self.variables = room.new_variables()  # its copies have the room that it has
         for name, pair in zip(names, self.pairs, strict=True):
             self.variables[name.text] = pair.value if pair else ""
+        self.runs: list[Run | None] = []
+        expected: list[Pair] = []
+        for pair in [*self.pairs, None]:
+            if pair is not None:
+                expected.append(pair)
+                continue
+            if expected:
+                self.runs += [Run(expected), *[None] * (len(expected) - 1)]
+                expected = []
+            self.runs.append(None)
 
 
 class Names:
@@ -141,6 +163,12 @@ class Names:
                 expected = name.follower
                 pair = None if expected is None else expected.pair
             elif index < shape.count:
+                run = shape.runs[index]
+                if run is not None and data.startswith(run.raw, position):
+                    position += run.size
+                    index += run.count
+                    name = names[index - 1]
+                    continue
                 expected = names[index]
                 pair = shape.pairs[index]
             else:
