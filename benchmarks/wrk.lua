@@ -2,9 +2,14 @@
 --
 --     wrk --script wrk.lua URL -- EXPECTED_BODY "Name: value" ...
 --
--- The headers come from load.py, which has them for both load generators.
+-- The headers come from load.py, which has them for both load generators. No two clients ask for
+-- the same with the same cookie: "page=2" and the digits of "session=" differ from request to
+-- request, so that no server gains by remembering what only a benchmark repeats.
 
+local VARIANTS = 1000
 local threads = {}
+local texts = {}
+local turn = 0
 
 function setup(thread)
     table.insert(threads, thread)
@@ -17,6 +22,18 @@ function init(args)
         local name, value = args[i]:match("^([^:]+): (.*)$")
         wrk.headers[name] = value
     end
+    local cookie = wrk.headers["Cookie"]
+    for i = 1, VARIANTS do
+        if cookie then
+            wrk.headers["Cookie"] = cookie:gsub("session=%w+", string.format("session=Zq3tV0n8hU2m%04d", i))
+        end
+        texts[i] = wrk.format(nil, (wrk.path:gsub("page=%d+", "page=" .. i)))
+    end
+end
+
+function request()
+    turn = turn % VARIANTS + 1
+    return texts[turn]
 end
 
 function response(status, headers, body)

@@ -11,7 +11,9 @@ from gateways.wsgi.environ cimport EnvironBuilder
 cdef class Host:
     cdef public object application
     cdef public object config
+    cdef public bint debug
     cdef public bint is_timed
+    cdef public long long max_requests_per_connection
     cdef public EnvironBuilder builder
     cdef public Py_ssize_t max_connections
     cdef public object run_request

@@ -44,7 +44,9 @@ class Host:
     ) -> None:
         self.application = application
         self.config = config
+        self.debug = config.debug
         self.is_timed = config.timeout_seconds > 0
+        self.max_requests_per_connection = config.max_requests_per_connection
         self.builder = builder
         self.max_connections = max_connections
         self.run_request = run_request

@@ -197,7 +197,7 @@ class Reception(Transport):
     def _may_close(self) -> bool:
         """Whether a kept connection that is idle now is to be closed by us."""
         server = self._server
-        limit = server.config.max_requests_per_connection
+        limit = server.max_requests_per_connection
         if limit and self.codec.requests_seen >= limit:
             return True
         # The codec tells the peer of it after a request. One that went on just now, and was told

@@ -210,5 +210,5 @@ def _run_application(server: Host, connection: Connection, request: Request) -> 
         request,
         request.variables,
         request.body,
-        server.config.debug,
+        server.debug,
     )

@@ -3,7 +3,7 @@ import cython
 from gateways.protocols cimport room
 
 cdef int _PAIRS, _VARS, _FIELDS
-cdef int _OTHERS_IN_A_ROW, _RENEWED_AFTER
+cdef int _CHANGES_ALL_THE_TIME, _OTHERS_IN_A_ROW, _RENEWED_AFTER
 
 
 cdef class Pair:
@@ -26,6 +26,7 @@ cdef class Name:
     cdef public Pair pair
     cdef public str last
     cdef readonly bint is_secret
+    cdef public int changes
 
 
 cdef class Shape:

@@ -30,6 +30,7 @@ LONGEST_VALUE = 256
 # Nobody's secrets outlive their request, nor does the time to compare them tell anything.
 _SECRETS = ("COOKIE", "AUTH", "TOKEN", "SECRET", "PASSWORD", "KEY")
 
+_CHANGES_ALL_THE_TIME = 1000  # a client's port does, and is not worth a comparison
 _OTHERS_IN_A_ROW = 2  # requests of another shape, after which that is the one to expect
 _RENEWED_AFTER = 16  # requests, at the soonest, where just values have changed for good
 
@@ -66,7 +67,7 @@ class Name:
     ``pair`` is the name with the value that is expected; None where that differs all the time.
     """
 
-    __slots__ = ("follower", "is_secret", "last", "length", "pair", "raw", "text")
+    __slots__ = ("changes", "follower", "is_secret", "last", "length", "pair", "raw", "text")
 
     def __init__(self, text: str) -> None:
         self.text = sys.intern(text)  # the very object that the environ builder looks for
@@ -76,6 +77,7 @@ class Name:
         self.pair: Pair | None = None
         self.last: str | None = None  # its value of the last time, if that was not the expected
         self.is_secret = is_secret(text)
+        self.changes = 0  # since a value has come twice in a row
 
 
 class Shape:
@@ -252,13 +254,15 @@ class Names:
         for name in fresh:
             value = values[position]
             position += 1
-            if name.is_secret:
+            if name.is_secret or name.changes > _CHANGES_ALL_THE_TIME:
                 continue
             if name.last == value:
                 name.pair = Pair(self._encode(name.text, value), value)
+                name.changes = 0
                 self._is_stale = True
             else:
                 name.last = value if len(value) <= LONGEST_VALUE else None
+                name.changes += 1
         return True
 
     def _note_other(self, names: list[Name]) -> None:
