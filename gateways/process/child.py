@@ -106,7 +106,7 @@ class Child:
         run_hook(spec.config.hooks, "post_fork", self._process)
         self._guard.leave_if_forked()
         if application is None:
-            application = load(spec.privileges.inside(spec.reference))
+            application = load(spec.reference, spec.config.mounts, spec.privileges.inside)
             self._guard.leave_if_forked()
         access_log = make_access_log(spec.config)
         server = Server(

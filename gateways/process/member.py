@@ -22,6 +22,7 @@ from gateways.process.pidfile import PidFile
 from gateways.process.privileges import Privileges
 from gateways.process.scoreboard import Scoreboard
 from gateways.values import Value
+from gateways.wsgi.mounts import describe
 
 
 class Spec(Value, kw_only=True):
@@ -36,6 +37,11 @@ class Spec(Value, kw_only=True):
     keeping: Keeping
     supervisor: int  # its pid
     leftovers: Sequence[Callable[[], None]] = ()  # each removes a file that the supervisor made
+
+    @property
+    def applications(self) -> str:
+        """What is served, for people."""
+        return describe(self.reference, self.config.mounts)
 
 
 class State(enum.Enum):
@@ -155,3 +161,8 @@ class Plan(Value, frozen=False, kw_only=True):
     started: Callable[[], None] = lambda: None  # told when the application serves
     failed: Callable[[int, str], None] = lambda status, text: None  # or that it will not
     before: dict[str, Any] | None = None  # the state of the program that this one replaces
+
+    @property
+    def applications(self) -> str:
+        """What is served, for people."""
+        return describe(self.reference, self.config.mounts)

@@ -81,7 +81,7 @@ class Supervisor:
         unblock_signals()  # the program that this one replaces has blocked them
         become_subreaper()
         listening = " ".join(str(listener) for listener in self.plan.listeners)
-        set_title(f"gateways: supervisor [{self.plan.reference}] {listening}")
+        set_title(f"gateways: supervisor [{self.plan.applications}] {listening}")
         try:
             self._files.start()
             if self.plan.before:
@@ -263,7 +263,7 @@ class Supervisor:
         self._scaling = Scaling(bounds, spec.config.worker_idle_timeout_seconds)
         logger.info(
             "serving %s on %s with %s of %d threads%s",
-            spec.reference,
+            spec.applications,
             ", ".join(str(listener) for listener in self.plan.listeners),
             _count(self._fleet.target, "worker"),
             spec.config.threads,
