@@ -106,7 +106,8 @@ class ScriptServer:
         orders.obeyed = True
         orders.on_serving()
         bounds = parse_workers(self._config.workers, available_cpus())
-        if bounds.most > 1 or (bounds.most and self.forks):
+        supervised = self.forks or "max_requests" in orders.options
+        if bounds.most > 1 or (bounds.most and supervised):
             from gateways.process.forked import serve_forked
 
             def make(**settings: Any) -> Server:

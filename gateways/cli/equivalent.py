@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import os
 import shlex
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -76,7 +75,7 @@ class _Call:
     def _value(self, name: str, default: Any = None) -> Any:
         """The value of an argument that is written down; ``_UNKNOWN`` for one that is computed."""
         node = self._arguments.get(name)
-        if node is None:
+        if node is None or dotted(node).endswith("NoDefault"):
             return default
         try:
             return ast.literal_eval(node)
@@ -118,7 +117,7 @@ class _Call:
         elif isinstance(address, str):
             umask = self._value("umask")
             mode = f"?mode={_SOCKET_MODE & ~umask:o}" if isinstance(umask, int) else ""
-            self._options += ["--bind", f"unix:{os.path.abspath(address)}{mode}"]
+            self._options += ["--bind", f"unix:{address}{mode}"]
         elif address is _UNKNOWN:
             self._options += ["--bind", "ADDRESS"]
             self._script.note(self._node, "bindAddress is known only when it runs: ADDRESS")

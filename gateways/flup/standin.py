@@ -64,6 +64,11 @@ def explain(name: str) -> str:
     return f"gateways stands in for flup.server alone; {name} needs flup to be installed{known}"
 
 
+def _missing(name: str) -> ImportError:
+    """Of ModuleNotFoundError ``from flup.server import ajp`` would make another text."""
+    return ImportError(explain(name), name=name)
+
+
 class Finder(MetaPathFinder, Loader):
     """A finder and loader of ``flup``, as far as that is ours to answer for."""
 
@@ -74,14 +79,14 @@ class Finder(MetaPathFinder, Loader):
         if name == _SERVER or (name.startswith(f"{_SERVER}.") and name[12:] in TARGETS):
             return ModuleSpec(name, self, origin="gateways", is_package=name == _SERVER)
         if name.startswith(f"{_SERVER}."):
-            raise ModuleNotFoundError(explain(name), name=name)
+            raise _missing(name)
         if name != "flup" and not name.startswith("flup."):
             return None
         if self._others_find(name, path):
             return None
         if name == "flup":
             return ModuleSpec(name, self, origin="gateways", is_package=True)
-        raise ModuleNotFoundError(explain(name), name=name)
+        raise _missing(name)
 
     def _others_find(self, name: str, path: Sequence[str] | None) -> bool:
         finders = [finder for finder in sys.meta_path if finder is not self]
