@@ -10,13 +10,15 @@ from pathlib import Path
 
 from tests.servers.client import Site
 from tests.servers.frontends import apache, lighttpd, nginx
-from tests.servers.harness import gateway, gateway_on_tcp
+from tests.servers.harness import CONTRIB, gateway, gateway_on_tcp
 
 from .installed import Code, Installed
 
 Deployment = Callable[[Path, Installed, Code], AbstractContextManager[Site]]
 
 PREFIX = "/yourapplication"
+# In a script whose name a rewrite rule adds to every path.
+NAMELESS = 'WSGIServer(app, script_name="")'
 
 
 @contextlib.contextmanager
@@ -60,6 +62,19 @@ def mod_fcgid_at_a_prefix(place: Path, application: Installed, code: Code) -> It
 
 
 @contextlib.contextmanager
+def mod_fcgid_on_a_shared_host(place: Path, application: Installed, code: Code) -> Iterator[Site]:
+    """By .htaccess: Apache serves what is a file, and sends all else to the script."""
+    scripts = application.script(place / "scripts", code, call=NAMELESS)
+    with apache(place, "fcgid-shared-host.conf") as site:
+        htdocs = site.directory / "htdocs"
+        shutil.copy(CONTRIB / "apache" / "shared-host.htaccess", htdocs / ".htaccess")
+        shutil.copy(scripts / "yourapplication.fcgi", htdocs)
+        for folder in application.public.iterdir():
+            (htdocs / folder.name).symlink_to(folder)
+        yield site
+
+
+@contextlib.contextmanager
 def lighttpd_at_the_root(place: Path, application: Installed, code: Code) -> Iterator[Site]:
     """lighttpd starts the script."""
     place.chmod(0o777)  # it makes the script's socket after it has dropped root
@@ -72,8 +87,7 @@ def lighttpd_at_the_root(place: Path, application: Installed, code: Code) -> Ite
 def lighttpd_rewriting(place: Path, application: Installed, code: Code) -> Iterator[Site]:
     """lighttpd starts the script, whose name shows nowhere, and serves the static files alone."""
     place.chmod(0o777)
-    call = 'WSGIServer(app, script_name="")'
-    scripts = application.serving_files().script(place / "scripts", code, call=call)
+    scripts = application.serving_files().script(place / "scripts", code, call=NAMELESS)
     with lighttpd(place, "script.conf", SCRIPTS=scripts, SOCKET=place / "app.sock") as site:
         (site.directory / "static").rmdir()
         shutil.move(application.public / "static", site.directory / "static")
@@ -96,6 +110,7 @@ DEPLOYMENTS: list[Deployment] = [
     nginx_at_a_prefix,
     mod_fcgid_at_the_root,
     mod_fcgid_at_a_prefix,
+    mod_fcgid_on_a_shared_host,
     lighttpd_at_the_root,
     lighttpd_rewriting,
     lighttpd_at_a_prefix,

@@ -100,7 +100,7 @@ def install_papers(where: Path, prepared: Path) -> Installed:
     shutil.copytree(prepared, where)
     _give_to_the_web_server(where)
     return Installed(
-        argument="papers.wsgi:application",
+        argument="papers.wsgi",
         statement="from papers.wsgi import application as app",
         environment={"PAPERS_DATA": str(where)},
         public=where / "public",

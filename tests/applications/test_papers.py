@@ -82,7 +82,7 @@ def test_an_upload_comes_back_as_it_was(site: Site, editor: Visitor, size: int) 
     if size == 0:
         assert "The submitted file is empty." in changelist.text
         return
-    assert changelist.path == f"{site.prefix}/admin/papers/paper/"
+    assert (changelist.status, changelist.path) == (200, f"{site.prefix}/admin/papers/paper/")
     assert "was added successfully" in changelist.text
     (link,) = (link for link in Visitor(site).get("/").links if f"_{size}.bin" in link)
     assert link == f"{editor.home}/media/papers/Zo%C3%AB_{size}.bin"
