@@ -307,9 +307,9 @@ def test_no_request_fails_when_a_machine_dies_is_cut_off_or_stops(
     record_property("machines", text)
     with capsys.disabled():
         print(f"\n{text}")
-    assert measured["killed"] < 3
+    assert measured["killed"] < 5
     assert measured["cut off"] < 12  # the read timeout of nginx, and some
-    assert measured["drained"] < 3
+    assert measured["drained"] < 5
 
 
 def test_an_application_that_is_ill_is_taken_out_and_comes_back(deployment: Deployment) -> None:
