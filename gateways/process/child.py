@@ -99,6 +99,10 @@ class Child:
 
     def _prepare(self, application: Application | None) -> Server:
         spec = self._spec
+        if spec.make_server is not None:
+            server = spec.make_server(recorder=spec.board.recorder(self._row), keeping=spec.keeping)
+            die_with_parent(0)
+            return server
         if application is None:
             settle(spec.config, spec.privileges)
             # A process that hangs in an import could not notice that nobody waits for it.

@@ -71,6 +71,7 @@ class Supervisor:
         self._status = 0
         self._serving = False  # some generation has served
         self._reload_again = False
+        self.restarts = False  # it was stopped by SIGHUP, where nothing can be reloaded
         self._audience = Audience(plan.notifier)
         self._files = FileWatch(plan.config, plan.directory, plan.config_files)
         self._upgrade = Upgrade(self._close_in_child)
@@ -164,6 +165,9 @@ class Supervisor:
             self._reap()
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._stop(words.QUIT if self._fleet.stopping else words.STOP)
+        elif number in (signal.SIGHUP, signal.SIGUSR2) and self.plan.make_server is not None:
+            self.restarts = self.restarts or not self._fleet.stopping
+            self._stop(words.STOP)
         elif number == signal.SIGQUIT:
             self._stop(words.QUIT)
         elif number == signal.SIGHUP:
@@ -211,6 +215,7 @@ class Supervisor:
             keeping=self.plan.keeping,
             supervisor=os.getpid(),
             leftovers=self.plan.leftovers,
+            make_server=self.plan.make_server,
         )
         count = self._aim(self._bounds(config))
         self._fleet.bring_up(spec, count, lambda problem: done(spec, problem))
