@@ -24,15 +24,11 @@ import pytest
 from gateways.client import request
 
 from .client import Site
-from .frontends import nginx
+from .frontends import haproxy, nginx
 from .harness import (
-    CONTRIB,
     Server,
-    fill,
     free_port,
-    require,
     room,
-    started_on_a_free_port,
     wait_until,
 )
 from .launching import asking_all_the_time
@@ -198,36 +194,20 @@ class HAProxyWatch:
         return name in self._down
 
 
-@contextlib.contextmanager
-def _haproxy(
-    directory: Path, file: str, port_name: str = "PORT", **values: object
-) -> Iterator[tuple[int, str]]:
-    """HAProxy on contrib/haproxy/FILE; its port and the socket of its statistics."""
-    program = require("haproxy", "haproxy")
-    root = directory / "haproxy"
-    root.mkdir()
-
-    def launch(port: int) -> Server:
-        config = root / "haproxy.cfg"
-        ports = {port_name: port}
-        config.write_text(fill(CONTRIB / "haproxy" / file, ROOT=root, **ports, **values))
-        return Server([program, "-db", "-f", str(config)], root / "haproxy.log")
-
-    server, port = started_on_a_free_port(launch)
-    try:
-        yield port, str(root / "haproxy.sock")
-    finally:
-        server.stop(signal.SIGTERM)
+def stats_socket_of(site: Site) -> str:
+    """As machines.cfg and machines-tcp.cfg have it."""
+    return str(site.directory / "haproxy.sock")
 
 
 @contextlib.contextmanager
 def haproxy_in_front(deployment: Deployment) -> Iterator[tuple[Site, Watch]]:
     """On contrib/haproxy/machines.cfg."""
     backends = {name.upper(): deployment.address(name) for name in NAMES}
-    with _haproxy(deployment.directory, "machines.cfg", CHECK="/health", **backends) as found:
-        port, stats_socket = found
-        with HAProxyWatch(stats_socket) as watch:
-            yield Site(port, deployment.directory), watch
+    with (
+        haproxy(deployment.directory, "machines.cfg", CHECK="/health", **backends) as site,
+        HAProxyWatch(stats_socket_of(site)) as watch,
+    ):
+        yield site, watch
 
 
 # What happens
@@ -332,16 +312,12 @@ def test_a_gateway_is_asked_for_itself_in_its_own_protocol(deployment: Deploymen
         (deployment.directory / f"ill-{name}").touch()
     other = free_port()
     hosts = {name.upper(): deployment.hosts[name].address for name in NAMES[:2]}
-    directory = deployment.directory
-    with _haproxy(directory, "machines-tcp.cfg", "FCGI_PORT", UWSGI_PORT=other, **hosts) as (
-        port,
-        stats_socket,
-    ):
-        ports = {"fcgi": port, "uwsgi": other}
+    with haproxy(deployment.directory, "machines-tcp.cfg", UWSGI_PORT=other, **hosts) as site:
+        ports = {"fcgi": site.port, "uwsgi": other}
 
         def says(protocol: str, column: str, *expected: str) -> None:
             def found() -> bool:
-                servers = statistics(stats_socket, protocol)
+                servers = statistics(stats_socket_of(site), protocol)
                 return [servers[name][column] for name in NAMES[:2]] == [*expected]
 
             wait_until(found, f"{column} of {protocol}: {expected}")
