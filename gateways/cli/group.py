@@ -10,6 +10,7 @@ import importlib.util
 import click
 
 from gateways.cli.cgi import cgi
+from gateways.cli.config import config
 from gateways.cli.manage import reload, status
 from gateways.cli.request import request
 from gateways.cli.serve import COMMANDS
@@ -45,5 +46,5 @@ def gateways() -> None:
     """Serve a Python WSGI application behind any web server."""
 
 
-for _command in (*COMMANDS, reload, status, cgi, request):
+for _command in (*COMMANDS, reload, status, cgi, request, config):
     gateways.add_command(_command)
