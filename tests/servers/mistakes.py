@@ -97,6 +97,15 @@ def site_on(
         yield site
 
 
+@contextlib.contextmanager
+def apache_proxy(place: Path, path: str, mount: str = "/", more: str = "") -> Iterator[Site]:
+    """Apache with the least that takes it to a FastCGI server."""
+    text = f'ProxyPass "{mount}" "unix:{path}|fcgi://localhost{mount}" {more}\n'
+    text += '<Location "/">\nRequire all granted\n</Location>'
+    with site_on(apache, place, text) as site:
+        yield site
+
+
 def behind_each(place: Path, path: str) -> Texts:
     """What nginx, Apache and lighttpd make of the FastCGI server at a Unix path."""
     texts = {}
@@ -286,12 +295,24 @@ def tls_to_a_plain_socket(place: Path, scripts: Path) -> Texts:
 def prefix_not_set(place: Path, scripts: Path) -> Texts:
     """Mounted at a prefix, and nobody has said so."""
     text = f"location {_PREFIX}/ {{ include fastcgi_params; fastcgi_pass @BACKEND@; }}"
+    text += f"location /http{_PREFIX}/ {{ proxy_pass http://unix:@HTTP@:{_PREFIX}/; }}"
+    options = [f"--bind=http:unix:{place}/http.sock?mode=666"]
+    texts = {}
+    with gateway(place, *options, protocol="serve") as (server, path):
+        backends: dict[str, Any] = {"BACKEND": f"unix:{path}", "HTTP": place / "http.sock"}
+        with nginx_on(place, text, **backends) as site:
+            texts["nginx visitor"] = visit(site, f"{_PREFIX}/greet/you")
+            texts["HTTP visitor"] = visit(site, f"/http{_PREFIX}/greet/you")
+        with apache_proxy(place, path, f"{_PREFIX}/") as site:
+            texts["Apache visitor"] = visit(site, f"{_PREFIX}/greet/you")
+        texts["gateways"] = server.log
     with (
-        gateway(place) as (server, path),
-        nginx_on(place, text, BACKEND=f"unix:{path}") as site,
+        gateway(place, *options, "--script-name", _PREFIX, protocol="serve"),
+        nginx_on(place / "mended", text, **backends) as site,
     ):
-        texts = {"nginx visitor": visit(site, f"{_PREFIX}/greet/you")}
-    return texts | {"gateways": server.log}
+        texts["mended nginx visitor"] = visit(site, f"{_PREFIX}/greet/you")
+        texts["mended HTTP visitor"] = visit(site, f"/http{_PREFIX}/greet/you")
+    return texts
 
 
 _STILL_THERE = f"""location {_PREFIX}/ {{
@@ -299,29 +320,46 @@ _STILL_THERE = f"""location {_PREFIX}/ {{
     fastcgi_param SCRIPT_NAME {_PREFIX};
     fastcgi_param PATH_INFO $fastcgi_script_name;
     fastcgi_pass @BACKEND@;
+}}
+location /uwsgi/ {{
+    include uwsgi_params;
+    uwsgi_param SCRIPT_NAME /uwsgi;
+    uwsgi_pass @UWSGI@;
 }}"""
+
+
+def _prefix_left_in(place: Path, path: str, app: str, *options: str) -> Texts:
+    uwsgi = f"unix:{place}/uwsgi.sock"
+    with (
+        gateway(place, f"--bind=uwsgi:{uwsgi}?mode=666", *options, app=app, protocol="serve") as (
+            server,
+            fcgi,
+        ),
+        nginx_on(place, _STILL_THERE, BACKEND=f"unix:{fcgi}", UWSGI=uwsgi) as site,
+    ):
+        texts = {"nginx visitor": visit(site, f"{_PREFIX}{path}")}
+        if not options:
+            texts["uwsgi visitor"] = visit(site, f"/uwsgi{path}")
+    return texts | {"gateways": server.log}
+
+
+def _with_its_remedy(place: Path, path: str, app: str, script_name: str) -> Texts:
+    mended = place / "mended"
+    mended.mkdir()
+    texts = _prefix_left_in(mended, path, app, "--script-name", script_name)
+    return _prefix_left_in(place, path, app) | {"mended nginx visitor": texts["nginx visitor"]}
 
 
 @mistake
 def prefix_left_in_the_path(place: Path, scripts: Path) -> Texts:
     """SCRIPT_NAME holds the prefix, and so does PATH_INFO."""
-    with (
-        gateway(place) as (server, path),
-        nginx_on(place, _STILL_THERE, BACKEND=f"unix:{path}") as site,
-    ):
-        texts = {"nginx visitor": visit(site, f"{_PREFIX}/greet/you")}
-    return texts | {"gateways": server.log}
+    return _with_its_remedy(place, "/greet/you", "flaskapp:app", _PREFIX)
 
 
 @mistake
 def prefix_twice(place: Path, scripts: Path) -> Texts:
     """The same for an application that has the prefix in its own routes."""
-    with (
-        gateway(place, app="troubled:prefixed") as (server, path),
-        nginx_on(place, _STILL_THERE, BACKEND=f"unix:{path}") as site,
-    ):
-        texts = {"nginx visitor": visit(site, f"{_PREFIX}/old")}
-    return texts | {"gateways": server.log}
+    return _with_its_remedy(place, "/old", "troubled:prefixed", "")
 
 
 @mistake
@@ -338,14 +376,17 @@ def prefix_elsewhere(place: Path, scripts: Path) -> Texts:
 @mistake
 def root_of_lighttpd(place: Path, scripts: Path) -> Texts:
     """Mounted at "/" without fix-root-scriptname."""
-    text = (
-        """fastcgi.server = ( "/" => (( "socket" => "@SOCKET@", "check-local" => "disable" )) )"""
-    )
+    text = """
+fastcgi.server = ( "/" => (( "socket" => "@SOCKET@", "check-local" => "disable" )) )
+"""
+    with gateway(place) as (_, path), site_on(lighttpd, place, text, SOCKET=path) as site:
+        texts = {"lighttpd visitor": visit(site, "/greet/you")}
+    mended = place / "mended"
     with (
-        gateway(place) as (_, path),
-        site_on(lighttpd, place, text, SOCKET=path) as site,
+        gateway(place, "--script-name", "") as (_, path),
+        site_on(lighttpd, mended, text, SOCKET=path) as site,
     ):
-        return {"lighttpd visitor": visit(site, "/greet/you")}
+        return texts | {"mended lighttpd visitor": visit(site, "/greet/you")}
 
 
 # -- scripts -----------------------------------------------------------------------------------
@@ -363,6 +404,12 @@ def wrong_interpreter(place: Path, scripts: Path) -> Texts:
     """The first line names a Python that is not there."""
     text = (scripts / "yourapplication.fcgi").read_text().partition("\n")[2]
     return started_by_each(place, f"#!/nowhere/bin/python3\n{text}")
+
+
+@mistake
+def carriage_return(place: Path, scripts: Path) -> Texts:
+    """The first line was written on Windows."""
+    return started_by_each(place, script(scripts, "").replace("\n", "\r\n"), ["mod_cgid"])
 
 
 @mistake
@@ -425,9 +472,7 @@ def reload_cannot_import(place: Path, scripts: Path) -> Texts:
 @mistake
 def application_raises(place: Path, scripts: Path) -> Texts:
     """A bug."""
-    binds = [f"--bind=uwsgi:unix:{place}/uwsgi.sock?mode=666"]
-    application = {"app": "flaskapp:raising", "protocol": "serve"}
-    with gateway(place, *binds, **application) as (server, path):
+    with gateway(place, app="flaskapp:raising") as (server, path):
         with nginx(place, "root.conf", BACKEND=f"unix:{path}") as site:
             texts = {"nginx visitor": visit(site, "/some/page")}
         texts["nginx"] = errors_of(site)
@@ -438,6 +483,16 @@ def application_raises(place: Path, scripts: Path) -> Texts:
 
 
 # -- limits and time-outs ----------------------------------------------------------------------
+
+
+_FCGID = """
+ScriptAlias "/" "@SCRIPTS@/yourapplication.fcgi/"
+<Directory "@SCRIPTS@">
+    SetHandler fcgid-script
+    Options +ExecCGI
+    Require all granted
+</Directory>
+"""
 
 
 @mistake
@@ -465,17 +520,21 @@ def body_too_large(place: Path, scripts: Path) -> Texts:
 @mistake
 def body_too_large_for_fcgid(place: Path, scripts: Path) -> Texts:
     """More than FcgidMaxRequestLen, 131072."""
-    text = """
-ScriptAlias "/" "@SCRIPTS@/yourapplication.fcgi/"
-<Directory "@SCRIPTS@">
-    SetHandler fcgid-script
-    Options +ExecCGI
-    Require all granted
-</Directory>
-"""
-    with site_on(apache, place, text, SCRIPTS=scripts) as site:
+    with site_on(apache, place, _FCGID, SCRIPTS=scripts) as site:
         texts = {"mod_fcgid visitor": visit(site, "/upload", "POST", bytes(131_073))}
     return texts | {"mod_fcgid": errors_of(site)}
+
+
+@mistake
+def body_too_large_for_lighttpd(place: Path, scripts: Path) -> Texts:
+    """More than server.max-request-size, in KiB."""
+    text = """
+server.max-request-size = 2
+fastcgi.server = ( "/" => (( "socket" => "@SOCKET@", "check-local" => "disable" )) )
+"""
+    with site_on(lighttpd, place, text, SOCKET=place / "app.sock") as site:
+        texts = {"lighttpd visitor": visit(site, "/upload", "POST", bytes(3000))}
+    return texts | {"lighttpd": errors_of(site)}
 
 
 @mistake
@@ -510,12 +569,19 @@ def web_server_times_out(place: Path, scripts: Path) -> Texts:
         with nginx(place, "root.conf", options=options, BACKEND=f"unix:{path}") as site:
             texts["nginx visitor"] = _slow(site, place)
         texts["nginx"] = errors_of(site)
-        text = 'ProxyPass "/" "unix:@SOCKET@|fcgi://localhost/" timeout=1\n'
-        text += '<Location "/">\nRequire all granted\n</Location>'
-        with site_on(apache, place, text, SOCKET=path) as site:
+        with apache_proxy(place, path, more="timeout=1") as site:
             texts["Apache visitor"] = _slow(site, place)
         texts["Apache"] = errors_of(site)
     return texts
+
+
+@mistake
+def fcgid_times_out(place: Path, scripts: Path) -> Texts:
+    """A script takes longer than FcgidIOTimeout."""
+    text = f"{_FCGID}FcgidIOTimeout 1\n"
+    with site_on(apache, place, text, SCRIPTS=scripts) as site:
+        texts = {"mod_fcgid visitor": _slow(site, place)}
+    return texts | {"mod_fcgid": errors_of(site)}
 
 
 @mistake
@@ -563,39 +629,49 @@ def _unread(path: Path) -> int:
 @mistake
 def authorization_lost(place: Path, scripts: Path) -> Texts:
     """Apache keeps the Authorization header to itself."""
-    text = 'ProxyPass "/" "unix:@SOCKET@|fcgi://localhost/"\n'
-    text += '<Location "/">\nRequire all granted\n</Location>'
-    with (
-        gateway(place, "--script-name", "", app="troubled:guarded") as (_, path),
-        site_on(apache, place, text, SOCKET=path) as site,
-    ):
-        return {"Apache visitor": visit(site, headers={"Authorization": "Basic dTpw"})}
+    headers = {"Authorization": "Basic dTpw"}
+    with gateway(place, "--script-name", "", app="troubled:guarded") as (_, path):
+        with apache_proxy(place, path) as site:
+            texts = {"Apache visitor": visit(site, headers=headers)}
+        with apache(place / "mended", "proxy-fcgi-unix.conf", SOCKET=path) as site:
+            return texts | {"mended Apache visitor": visit(site, headers=headers)}
 
 
 @mistake
 def port_lost(place: Path, scripts: Path) -> Texts:
     """Debian's fastcgi_params send HTTP_HOST without the port."""
-    with (
-        gateway(place, app="troubled:redirecting") as (_, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
-    ):
-        return {"nginx visitor": visit(site)}
+    text = "location / { include fastcgi_params; @MORE@ fastcgi_pass @BACKEND@; }"
+    texts = {}
+    with gateway(place, app="troubled:redirecting") as (_, path):
+        for who, more in {"": "", "mended ": "fastcgi_param HTTP_HOST $http_host;"}.items():
+            where = place / (who.strip() or "made")
+            with nginx_on(where, text, BACKEND=f"unix:{path}", MORE=more) as site:
+                texts[f"{who}nginx visitor"] = visit(site)
+    return texts
 
 
 @mistake
 def https_lost(place: Path, scripts: Path) -> Texts:
     """A proxy has taken TLS off, and the application makes http:// links."""
-    http = (
-        "location /http { proxy_set_header X-Forwarded-Proto https; proxy_pass http://unix:@A@:; }"
-    )
-    fcgi = "location / { include fastcgi_params; fastcgi_pass unix:@B@; }"
-    options = [f"--bind=http:unix:{place}/http.sock?mode=666", "--forwarded-allow-ips", "192.0.2.1"]
-    with (
-        gateway(place, *options, app="troubled:redirecting", protocol="serve") as (server, path),
-        nginx_on(place, f"{http}\n{fcgi}", A=place / "http.sock", B=path) as site,
-    ):
-        texts = {
-            "HTTP visitor": visit(site, "/http"),
-            "FastCGI visitor": visit(site, headers={"X-Forwarded-Proto": "https"}),
-        }
+    text = """
+location /http { proxy_set_header X-Forwarded-Proto https; proxy_pass http://unix:@HTTP@:; }
+location /mended { include fastcgi_params; fastcgi_param HTTPS on; fastcgi_pass unix:@FCGI@; }
+location / { include fastcgi_params; fastcgi_pass unix:@FCGI@; }
+"""
+    proxies = {"": "192.0.2.1", "mended ": "unix"}
+    texts = {}
+    for who, proxy in proxies.items():
+        options = [f"--bind=http:unix:{place}/http.sock?mode=666", "--forwarded-allow-ips", proxy]
+        where = place / (who.strip() or "made")
+        with (
+            gateway(place, *options, app="troubled:redirecting", protocol="serve") as (
+                server,
+                path,
+            ),
+            nginx_on(where, text, HTTP=place / "http.sock", FCGI=path) as site,
+        ):
+            texts[f"{who}HTTP visitor"] = visit(site, "/http")
+            headers = {"X-Forwarded-Proto": "https"}
+            path = "/mended" if who else "/"
+            texts[f"{who}FastCGI visitor"] = visit(site, path, headers=headers)
     return texts | {"gateways": server.log}
