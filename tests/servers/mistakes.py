@@ -43,6 +43,36 @@ PROTOCOLS = {"FastCGI": "fcgi", "uwsgi": "uwsgi", "SCGI": "scgi", "HTTP": "http"
 _GATEWAYS = [sys.executable, "-m", "gateways"]
 _PREFIX = "/yourapplication"
 
+# The least that each needs; the distribution's files have the rest.
+AT_ROOT = "location / { include fastcgi_params; fastcgi_pass @BACKEND@; }"
+AT_ROOT_OF_LIGHTTPD = """
+fastcgi.server = ( "/" => (( "socket" => "@SOCKET@", "check-local" => "disable" )) )
+"""
+SCRIPT_OF_LIGHTTPD = """
+fastcgi.server = ( "/" => ((
+    "socket" => "@SOCKET@",
+    "bin-path" => "@SCRIPTS@/yourapplication.fcgi",
+    "check-local" => "disable",
+    "max-procs" => 1
+)) )
+"""
+FCGID = """
+ScriptAlias "/" "@SCRIPTS@/yourapplication.fcgi/"
+<Directory "@SCRIPTS@">
+    SetHandler fcgid-script
+    Options +ExecCGI
+    Require all granted
+</Directory>
+"""
+CGID = """
+LoadModule cgid_module /usr/lib/apache2/modules/mod_cgid.so
+ScriptSock "@ROOT@/cgisock"
+ScriptAlias "/" "@SCRIPTS@/yourapplication.cgi/"
+<Directory "@SCRIPTS@">
+    Require all granted
+</Directory>
+"""
+
 
 def mistake(made: Mistake) -> Mistake:
     """Enter a mistake under its name in the document."""
@@ -98,21 +128,28 @@ def site_on(
 
 
 @contextlib.contextmanager
-def apache_proxy(place: Path, path: str, mount: str = "/", more: str = "") -> Iterator[Site]:
+def apache_proxy(
+    place: Path, backend: str, mount: str = "/", *, worker: str = "", inside: str = ""
+) -> Iterator[Site]:
     """Apache with the least that takes it to a FastCGI server."""
-    text = f'ProxyPass "{mount}" "unix:{path}|fcgi://localhost{mount}" {more}\n'
-    text += '<Location "/">\nRequire all granted\n</Location>'
+    text = f'ProxyPass "{mount}" "{backend}{mount}" {worker}\n'
+    text += f'<Location "/">\nRequire all granted\n{inside}\n</Location>'
     with site_on(apache, place, text) as site:
         yield site
+
+
+def on_unix(path: str) -> str:
+    """How Apache calls a FastCGI server on a Unix socket."""
+    return f"unix:{path}|fcgi://localhost"
 
 
 def behind_each(place: Path, path: str) -> Texts:
     """What nginx, Apache and lighttpd make of the FastCGI server at a Unix path."""
     texts = {}
     for name, running in {
-        "nginx": nginx(place, "root.conf", BACKEND=f"unix:{path}"),
-        "Apache": apache(place, "proxy-fcgi-unix.conf", SOCKET=path),
-        "lighttpd": lighttpd(place, "socket.conf", SOCKET=path),
+        "nginx": nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}"),
+        "Apache": apache_proxy(place, on_unix(path)),
+        "lighttpd": site_on(lighttpd, place, AT_ROOT_OF_LIGHTTPD, SOCKET=path),
     }.items():
         with running as site:
             texts[f"{name} visitor"] = visit(site)
@@ -136,14 +173,14 @@ def started_by_each(
     place.chmod(0o777)  # lighttpd makes the socket
     values: dict[str, Any] = {"SCRIPTS": where, "SOCKET": place / "app.sock"}
     starters = {
-        "mod_fcgid": (apache, place, "fcgid-root.conf"),
-        "mod_cgid": (apache, place / "cgi", "cgid.conf"),
-        "lighttpd": (lighttpd, place, "root.conf"),
+        "mod_fcgid": (apache, place, FCGID),
+        "mod_cgid": (apache, place / "cgi", CGID),
+        "lighttpd": (lighttpd, place, SCRIPT_OF_LIGHTTPD),
     }
     for name in names:
-        front_end, root, conf = starters[name]
+        front_end, root, text = starters[name]
         try:
-            with front_end(root, conf, **values) as site:
+            with site_on(front_end, root, text, **values) as site:
                 texts[f"{name} visitor"] = visit(site)
         except (RuntimeError, OSError) as error:
             if front_end is not lighttpd:
@@ -208,14 +245,15 @@ def nobody_listens(place: Path, scripts: Path) -> Texts:
 def wrong_port(place: Path, scripts: Path) -> Texts:
     """The same on TCP."""
     port = free_port()
+    on_tcp = f'fastcgi.server = ( "/" => (( "host" => "127.0.0.1", "port" => {port} )) )'
     texts = {}
     for name, running in {
-        "nginx": nginx(place, "root.conf", BACKEND=f"127.0.0.1:{port}"),
-        "Apache": apache(place, "proxy-fcgi-tcp.conf", BACKEND_PORT=port),
-        "lighttpd": lighttpd(place, "prefix.conf", BACKEND_PORT=port),
+        "nginx": nginx_on(place, AT_ROOT, BACKEND=f"127.0.0.1:{port}"),
+        "Apache": apache_proxy(place, f"fcgi://127.0.0.1:{port}"),
+        "lighttpd": site_on(lighttpd, place, on_tcp),
     }.items():
         with running as site:
-            texts[f"{name} visitor"] = visit(site, f"{_PREFIX}/")
+            texts[f"{name} visitor"] = visit(site)
         texts[name] = errors_of(site)
     return texts
 
@@ -303,7 +341,7 @@ def prefix_not_set(place: Path, scripts: Path) -> Texts:
         with nginx_on(place, text, **backends) as site:
             texts["nginx visitor"] = visit(site, f"{_PREFIX}/greet/you")
             texts["HTTP visitor"] = visit(site, f"/http{_PREFIX}/greet/you")
-        with apache_proxy(place, path, f"{_PREFIX}/") as site:
+        with apache_proxy(place, on_unix(path), f"{_PREFIX}/") as site:
             texts["Apache visitor"] = visit(site, f"{_PREFIX}/greet/you")
         texts["gateways"] = server.log
     with (
@@ -367,7 +405,7 @@ def prefix_elsewhere(place: Path, scripts: Path) -> Texts:
     """--script-name names a prefix at which the web server has nothing."""
     with (
         gateway(place, "--script-name", _PREFIX) as (server, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         texts = {"nginx visitor": visit(site, "/greet/you")}
     return texts | {"gateways": server.log}
@@ -376,15 +414,15 @@ def prefix_elsewhere(place: Path, scripts: Path) -> Texts:
 @mistake
 def root_of_lighttpd(place: Path, scripts: Path) -> Texts:
     """Mounted at "/" without fix-root-scriptname."""
-    text = """
-fastcgi.server = ( "/" => (( "socket" => "@SOCKET@", "check-local" => "disable" )) )
-"""
-    with gateway(place) as (_, path), site_on(lighttpd, place, text, SOCKET=path) as site:
+    with (
+        gateway(place) as (_, path),
+        site_on(lighttpd, place, AT_ROOT_OF_LIGHTTPD, SOCKET=path) as site,
+    ):
         texts = {"lighttpd visitor": visit(site, "/greet/you")}
     mended = place / "mended"
     with (
         gateway(place, "--script-name", "") as (_, path),
-        site_on(lighttpd, mended, text, SOCKET=path) as site,
+        site_on(lighttpd, mended, AT_ROOT_OF_LIGHTTPD, SOCKET=path) as site,
     ):
         return texts | {"mended lighttpd visitor": visit(site, "/greet/you")}
 
@@ -455,7 +493,7 @@ def reload_cannot_import(place: Path, scripts: Path) -> Texts:
     options = ("--pythonpath", str(place), "--pidfile", str(place / "pid"))
     with (
         gateway(place, *options, app="versioned:app") as (server, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         visit(site)  # the first one has been loaded
         write_application(place, "2", "import no_such_package")
@@ -473,10 +511,10 @@ def reload_cannot_import(place: Path, scripts: Path) -> Texts:
 def application_raises(place: Path, scripts: Path) -> Texts:
     """A bug."""
     with gateway(place, app="flaskapp:raising") as (server, path):
-        with nginx(place, "root.conf", BACKEND=f"unix:{path}") as site:
+        with nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site:
             texts = {"nginx visitor": visit(site, "/some/page")}
         texts["nginx"] = errors_of(site)
-        with apache(place, "proxy-fcgi-unix.conf", SOCKET=path) as site:
+        with apache_proxy(place, on_unix(path)) as site:
             texts["Apache visitor"] = visit(site, "/some/page")
         texts["Apache"] = errors_of(site)
     return texts | {"gateways": server.log}
@@ -485,22 +523,12 @@ def application_raises(place: Path, scripts: Path) -> Texts:
 # -- limits and time-outs ----------------------------------------------------------------------
 
 
-_FCGID = """
-ScriptAlias "/" "@SCRIPTS@/yourapplication.fcgi/"
-<Directory "@SCRIPTS@">
-    SetHandler fcgid-script
-    Options +ExecCGI
-    Require all granted
-</Directory>
-"""
-
-
 @mistake
 def body_too_large_for_nginx(place: Path, scripts: Path) -> Texts:
     """More than client_max_body_size, 1m."""
     with (
         gateway(place) as (_, path),
-        nginx(place, "stock.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         texts = {"nginx visitor": visit(site, "/upload", "POST", bytes(1_100_000))}
     return texts | {"nginx": errors_of(site)}
@@ -511,7 +539,7 @@ def body_too_large(place: Path, scripts: Path) -> Texts:
     """More than --max-body."""
     with (
         gateway(place, "--max-body", "2k") as (server, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         texts = {"nginx visitor": visit(site, "/upload", "POST", bytes(3000))}
     return texts | {"gateways": server.log}
@@ -520,7 +548,7 @@ def body_too_large(place: Path, scripts: Path) -> Texts:
 @mistake
 def body_too_large_for_fcgid(place: Path, scripts: Path) -> Texts:
     """More than FcgidMaxRequestLen, 131072."""
-    with site_on(apache, place, _FCGID, SCRIPTS=scripts) as site:
+    with site_on(apache, place, FCGID, SCRIPTS=scripts) as site:
         texts = {"mod_fcgid visitor": visit(site, "/upload", "POST", bytes(131_073))}
     return texts | {"mod_fcgid": errors_of(site)}
 
@@ -528,10 +556,7 @@ def body_too_large_for_fcgid(place: Path, scripts: Path) -> Texts:
 @mistake
 def body_too_large_for_lighttpd(place: Path, scripts: Path) -> Texts:
     """More than server.max-request-size, in KiB."""
-    text = """
-server.max-request-size = 2
-fastcgi.server = ( "/" => (( "socket" => "@SOCKET@", "check-local" => "disable" )) )
-"""
+    text = f"server.max-request-size = 2{AT_ROOT_OF_LIGHTTPD}"
     with site_on(lighttpd, place, text, SOCKET=place / "app.sock") as site:
         texts = {"lighttpd visitor": visit(site, "/upload", "POST", bytes(3000))}
     return texts | {"lighttpd": errors_of(site)}
@@ -542,7 +567,7 @@ def headers_too_large(place: Path, scripts: Path) -> Texts:
     """More than --max-variables-bytes; more than nginx takes itself."""
     with (
         gateway(place, "--max-variables-bytes", "4k") as (server, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         texts = {
             "nginx visitor": visit(site, headers={"Cookie": "x" * 5000}),
@@ -566,10 +591,10 @@ def web_server_times_out(place: Path, scripts: Path) -> Texts:
     texts = {}
     with gateway(place, "--script-name", "") as (_, path):
         options = "fastcgi_read_timeout 1;\n"
-        with nginx(place, "root.conf", options=options, BACKEND=f"unix:{path}") as site:
+        with nginx_on(place, AT_ROOT, options=options, BACKEND=f"unix:{path}") as site:
             texts["nginx visitor"] = _slow(site, place)
         texts["nginx"] = errors_of(site)
-        with apache_proxy(place, path, more="timeout=1") as site:
+        with apache_proxy(place, on_unix(path), worker="timeout=1") as site:
             texts["Apache visitor"] = _slow(site, place)
         texts["Apache"] = errors_of(site)
     return texts
@@ -578,7 +603,7 @@ def web_server_times_out(place: Path, scripts: Path) -> Texts:
 @mistake
 def fcgid_times_out(place: Path, scripts: Path) -> Texts:
     """A script takes longer than FcgidIOTimeout."""
-    text = f"{_FCGID}FcgidIOTimeout 1\n"
+    text = f"{FCGID}FcgidIOTimeout 1\n"
     with site_on(apache, place, text, SCRIPTS=scripts) as site:
         texts = {"mod_fcgid visitor": _slow(site, place)}
     return texts | {"mod_fcgid": errors_of(site)}
@@ -589,7 +614,7 @@ def request_times_out(place: Path, scripts: Path) -> Texts:
     """--timeout."""
     with (
         gateway(place, "--timeout", "0.5", app="troubled:sleepy") as (server, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         texts = {"nginx visitor": visit(site, "/report")}
     return texts | {"nginx": errors_of(site), "gateways": server.log}
@@ -600,7 +625,7 @@ def buffered(place: Path, scripts: Path) -> Texts:
     """Events that the web server keeps until there are many."""
     with (
         gateway(place) as (_, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
         Fifo(place / "pipe") as pipe,
         site.raw() as client,
     ):
@@ -631,9 +656,10 @@ def authorization_lost(place: Path, scripts: Path) -> Texts:
     """Apache keeps the Authorization header to itself."""
     headers = {"Authorization": "Basic dTpw"}
     with gateway(place, "--script-name", "", app="troubled:guarded") as (_, path):
-        with apache_proxy(place, path) as site:
+        with apache_proxy(place, on_unix(path)) as site:
             texts = {"Apache visitor": visit(site, headers=headers)}
-        with apache(place / "mended", "proxy-fcgi-unix.conf", SOCKET=path) as site:
+        mended = place / "mended"
+        with apache_proxy(mended, on_unix(path), inside="CGIPassAuth On") as site:
             return texts | {"mended Apache visitor": visit(site, headers=headers)}
 
 
