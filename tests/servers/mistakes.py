@@ -623,12 +623,21 @@ def request_times_out(place: Path, scripts: Path) -> Texts:
 @mistake
 def buffered(place: Path, scripts: Path) -> Texts:
     """Events that the web server keeps until there are many."""
-    with (
-        gateway(place) as (_, path),
-        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
-        Fifo(place / "pipe") as pipe,
-        site.raw() as client,
-    ):
+    texts = {}
+    with gateway(place, "--script-name", "") as (_, path), Fifo(place / "pipe") as pipe:
+        for name, running in {
+            "nginx": nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}"),
+            "Apache": apache_proxy(place, on_unix(path)),
+            "lighttpd": site_on(lighttpd, place, AT_ROOT_OF_LIGHTTPD, SOCKET=path),
+        }.items():
+            with running as site:
+                texts[f"{name} visitor"] = _held_back(site, pipe)
+    return texts
+
+
+def _held_back(site: Site, pipe: Fifo) -> str:
+    """The answer of which nothing is seen before its end."""
+    with site.raw() as client:
         client.sendall(f"GET /events?pipe={pipe.path} HTTP/1.0\r\n\r\n".encode())
         for _ in range(2):
             pipe.send()
@@ -637,8 +646,8 @@ def buffered(place: Path, scripts: Path) -> Texts:
         ready, _, _ = select.select([client], [], [], 0.5)
         pipe.send()
         answer = b"".join(iter(lambda: client.recv(65536), b"")).decode()
-    assert not ready, "nothing is seen before the end"
-    return {"nginx visitor": answer.partition(" ")[2]}
+    assert not ready, "something is seen before the end"
+    return answer.partition(" ")[2]
 
 
 def _unread(path: Path) -> int:

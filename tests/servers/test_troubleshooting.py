@@ -79,6 +79,7 @@ def test_what_is_quoted_is_what_is_seen_and_logged(
 def test_each_wrong_pair_of_protocols_is_named_in_the_log(own_directory: Path) -> None:
     statuses, seen = every_pair(own_directory)
     assert list(missing(BLOCKS[PAIRS], seen)) == [], seen
+    assert not re.search(r"\[(warn|error|crit)\]", seen["nginx"]), seen["nginx"]
     rows = {}
     for sent, spoken, *documented in _PAIR.findall(DOCUMENT):
         assert f"this is {sent}, the socket speaks {spoken}: use " in seen["gateways"]
