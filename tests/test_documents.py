@@ -80,6 +80,9 @@ def problem(line: str) -> str:
         command.make_context(name, list(arguments))
     except click.MissingParameter:
         return ""  # a command that is talked about, and not used
+    except click.BadParameter as error:
+        is_missing = isinstance(error.param, click.Argument) and "does not exist" in str(error)
+        return "" if is_missing else error.format_message()  # a script that is the reader's
     except click.ClickException as error:
         return error.format_message()
     except click.exceptions.Exit:
