@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from gateways.client import ConnectionLost, request
 from gateways.flup.standin import explain
+from tests.process.test_footprint import UNWANTED
 from tests.servers.harness import DEADLINE_SECONDS, free_port, wait_until
 
 from .serving import RUN, Place, left_of, serving
@@ -184,6 +186,24 @@ def test_the_logs_go_where_the_command_says(place: Place) -> None:
     assert "serving on" in errors.read_text()
 
 
+@pytest.mark.parametrize("module", ["fcgi", "fcgi_fork"])
+def test_a_process_that_serves_holds_nothing_that_is_not_needed_for_it(
+    place: Place, module: str
+) -> None:
+    text = f"""
+import sys
+from flup.server.{module} import WSGIServer
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [' '.join(sys.modules).encode()]
+WSGIServer(app).run()
+"""
+    with serving(place, [*RUN, write(place, text)], "fcgi", None) as served:
+        loaded = set(served.ask("/").body.decode().split())
+    bare = subprocess.check_output([sys.executable, "-c", "import sys; print(*sys.modules)"])
+    assert (loaded - set(bare.decode().split())) & UNWANTED == set()
+
+
 # -- a script's surroundings -------------------------------------------------------------------
 
 
@@ -267,7 +287,7 @@ def test_a_script_that_does_not_serve_says_why(
     done = run(place, text)
     assert (done.returncode, done.stdout) == (status, "")
     assert message in done.stderr
-    assert "gateways/cli/run.py" not in done.stderr
+    assert "gateways/cli/" not in done.stderr
 
 
 def test_a_port_that_is_taken_is_named_and_nothing_is_left(place: Place) -> None:
