@@ -10,6 +10,8 @@ cdef class EnvironBuilder:
     cdef object _script_name
     cdef bint _trust_remote_user
     cdef bint _assumption_logged
+    cdef bint _doubling_logged
+    cdef bint _https_logged
     cdef dict _base
 
     @cython.locals(name=str, https=bint)
@@ -20,6 +22,8 @@ cdef class EnvironBuilder:
 
     @cython.locals(script_name=str, path_info=str, split=bint)
     cpdef _detect_paths(self, dict variables)
+    cdef _note_doubled_prefix(self, dict variables, str script_name, str path_info)
+    cdef _note_lost_https(self, str forwarded)
     cdef _mounted_paths(self, dict variables, prefix)
 
 

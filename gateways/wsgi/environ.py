@@ -58,6 +58,9 @@ class EnvironBuilder:
         self._script_name = script_name
         self._trust_remote_user = trust_remote_user
         self._assumption_logged = False
+        self._doubling_logged = False
+        # A process for each request would say it each time, and whoever asks can have it said.
+        self._https_logged = run_once
         self._base: Environ = {
             "wsgi.version": (1, 0),
             "wsgi.multithread": multithread,
@@ -94,6 +97,8 @@ class EnvironBuilder:
             or variables.get("REQUEST_SCHEME") == "https"
             or variables.get("UWSGI_SCHEME") == "https"
         )
+        if not https and "HTTP_X_FORWARDED_PROTO" in variables:
+            self._note_lost_https(variables["HTTP_X_FORWARDED_PROTO"])
         self._fill_in(variables, https)
         environ.update(self._base)
         environ["wsgi.url_scheme"] = "https" if https else "http"
@@ -141,7 +146,36 @@ class EnvironBuilder:
             path = variables.get("DOCUMENT_URI") or _request_path(variables)
             _set_paths(variables, "", path or "/")
         else:
+            if script_name and not split and path_info.startswith(script_name):
+                self._note_doubled_prefix(variables, script_name, path_info)
             _set_paths(variables, script_name or "", path_info)
+
+    def _note_doubled_prefix(
+        self, variables: dict[str, str], script_name: str, path_info: str
+    ) -> None:
+        """Say once that the web server names a prefix and has left it in the path."""
+        is_left = _below(path_info, script_name) and path_info == _request_path(variables)
+        if is_left and not self._doubling_logged:
+            self._doubling_logged = True
+            logger.warning(
+                "SCRIPT_NAME is %s, and PATH_INFO (%s) still begins with it, so the application "
+                "sees the prefix twice. Set --script-name %s, which takes it off the path, or "
+                "--script-name '' if the application's own routes begin with it.",
+                script_name,
+                path_info,
+                script_name,
+            )
+
+    def _note_lost_https(self, forwarded: str) -> None:
+        """Say once that a proxy speaks of https, and that it was not believed."""
+        if not self._https_logged and forwarded.rpartition(",")[2].strip().lower() == "https":
+            self._https_logged = True
+            logger.info(
+                "X-Forwarded-Proto says https, but is not believed, so the application makes "
+                "http:// addresses. If your proxy has set it: over HTTP name the proxy with "
+                "--forwarded-allow-ips; over the other protocols have the web server send "
+                "HTTPS=on (fastcgi_param HTTPS on)."
+            )
 
     def _mounted_paths(self, variables: dict[str, str], prefix: str) -> None:
         """SCRIPT_NAME as configured, PATH_INFO as what is left of the whole path."""
@@ -163,7 +197,11 @@ class EnvironBuilder:
         elif _below(requested, prefix) and path == (requested[len(prefix) :] or "/"):
             _set_paths(variables, prefix, path)  # the web server has removed the prefix
         else:
-            raise ProtocolError(f"the path {path!r} is not below --script-name {prefix}", 404)
+            raise ProtocolError(
+                f"the path {path!r} is not below --script-name {prefix}, where the application is "
+                "said to be: name the prefix at which the web server has it, '' for the root",
+                404,
+            )
 
 
 def _is_port(port: str) -> bool:

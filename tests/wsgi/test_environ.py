@@ -334,6 +334,56 @@ def test_the_assumption_about_the_mount_is_logged_once(caplog: pytest.LogCapture
     assert "--script-name" in record.getMessage()
 
 
+# SCRIPT_NAME and PATH_INFO and what was requested -> whether the prefix is there twice
+PREFIXES = {
+    "left in the path": ("/app", "/app/x", "/app/x", True),
+    "nothing but the prefix": ("/app", "/app", "/app", True),
+    "taken off": ("/app", "/x", "/app/x", False),
+    "a page of the same name": ("/app", "/app/x", "/app/app/x", False),
+    "a longer name": ("/app", "/apple", "/apple", False),
+    "a rewritten script": ("/app.fcgi", "/x", "/x", False),
+}
+
+
+@pytest.mark.parametrize("case", PREFIXES.values(), ids=PREFIXES.keys())
+def test_a_prefix_that_is_left_in_the_path_is_told_once(
+    caplog: pytest.LogCaptureFixture, case: tuple[str, str, str, bool]
+) -> None:
+    script_name, path_info, requested, doubled = case
+    pairs = dict(sent(SCRIPT_NAME=script_name, PATH_INFO=path_info, REQUEST_URI=requested))
+    builder = EnvironBuilder()
+    with caplog.at_level(logging.INFO, "gateways.environ"):
+        for _ in range(2):
+            assert paths_of(builder.build(dict(pairs), None, None)) == (script_name, path_info)
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == doubled
+    assert all("--script-name /app" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    ("variables", "told"),
+    [
+        ({"HTTP_X_FORWARDED_PROTO": "https"}, 1),
+        ({"HTTP_X_FORWARDED_PROTO": "http, HTTPS "}, 1),
+        ({"HTTP_X_FORWARDED_PROTO": "https, http"}, 0),
+        ({"HTTP_X_FORWARDED_PROTO": "http"}, 0),
+        ({"HTTP_X_FORWARDED_PROTO": "https", "HTTPS": "on"}, 0),
+        ({}, 0),
+    ],
+)
+@pytest.mark.parametrize("run_once", [False, True])
+def test_https_that_is_not_believed_is_told_once(
+    caplog: pytest.LogCaptureFixture, variables: dict[str, str], told: int, run_once: bool
+) -> None:
+    builder = EnvironBuilder(run_once=run_once)
+    with caplog.at_level(logging.INFO, "gateways.environ"):
+        for _ in range(2):
+            builder.build({**dict(sent(PATH_INFO="/x")), **variables}, None, None)
+    texts = [record.getMessage() for record in caplog.records]
+    assert len(texts) == (0 if run_once else told)
+    assert all("--forwarded-allow-ips" in text for text in texts)
+
+
 def test_a_path_cannot_forge_a_log_line() -> None:
     with pytest.raises(ProtocolError) as caught:
         build(sent(REQUEST_URI="/x%0D%0A1.2.3.4: all is well"), "/app")
