@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.servers.client import Site
-from tests.servers.frontends import apache, lighttpd, nginx
+from tests.servers.frontends import apache, backend_of, lighttpd, nginx
 from tests.servers.harness import CONTRIB, gateway, gateway_on_tcp
 
 from .installed import Code, Installed
@@ -96,13 +96,13 @@ def lighttpd_rewriting(place: Path, application: Installed, code: Code) -> Itera
 
 @contextlib.contextmanager
 def lighttpd_at_a_prefix(place: Path, application: Installed, code: Code) -> Iterator[Site]:
-    """A server that runs already, on TCP."""
+    """A server that runs already, on TCP; lighttpd serves the static files."""
     application = application.serving_files()
-    with (
-        gateway_on_tcp(place, *application.options(), app=application.argument) as (_, port),
-        lighttpd(place, "prefix.conf", prefix=PREFIX, BACKEND_PORT=port) as site,
-    ):
-        yield site
+    static = shutil.move(application.public / "static", place / "static")
+    with gateway_on_tcp(place, *application.options(), app=application.argument) as (_, port):
+        backend = backend_of("lighttpd", "fcgi", port)
+        with lighttpd(place, "fcgi.conf", prefix=PREFIX, BACKEND=backend, STATIC=static) as site:
+            yield site
 
 
 DEPLOYMENTS: list[Deployment] = [
