@@ -14,8 +14,8 @@ ROLES = ("responder", "authorizer", "filter")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 _SEVERAL = frozenset(
-    {"bind", "allow", "env", "env_files", "forwarded_allow_ips", "pythonpath", "reload_on_touch"}
-    | {"roles"}
+    {"bind", "allow", "env", "env_files", "forwarded_allow_ips", "mounts", "pythonpath"}
+    | {"reload_on_touch", "roles"}
 )
 _CHOICES = {"log_level": LOG_LEVELS, "sigusr1": ("auto", "reopen", "stop")}
 HOOKS = ("on_start", "post_fork", "on_ready", "on_exit", "on_reload")
@@ -44,6 +44,8 @@ def find_problem(name: str, value: Any) -> str | None:
         return _script_name_problem(value)
     if name == "roles":
         return _roles_problem(value)
+    if name == "mounts":
+        return _mounts_problem(value)
     if name in _CHOICES and value.lower() not in _CHOICES[name]:
         return f"{value!r} is none of {', '.join(_CHOICES[name])}"
     if name in _FORMS:
@@ -84,6 +86,24 @@ def _env_problem(value: tuple[str, ...]) -> str | None:
         if not name or not equals or "\0" in item:
             # Not shown, because it may be a secret.
             return f"number {number} of {len(value)} is not NAME=VALUE"
+    return None
+
+
+def _mounts_problem(value: tuple[str, ...]) -> str | None:
+    known: set[str] = set()
+    for item in value:
+        prefix, equals, application = item.partition("=")
+        if not prefix.startswith("/") or not equals or not application:
+            return f"{item!r} is not understood; give /prefix=module:name"
+        if prefix.endswith("/"):
+            bare = prefix.rstrip("/")
+            remedy = f"give {bare!r}" if bare else "the root is that of APPLICATION, the argument"
+            return f"the prefix in {item!r} must not end in '/': {remedy}"
+        if re.search("%[0-9A-Fa-f]{2}", prefix):
+            return f"the prefix in {item!r} is compared with the decoded path; give it decoded"
+        if prefix in known:
+            return f"{prefix} is given twice"
+        known.add(prefix)
     return None
 
 

@@ -119,6 +119,12 @@ class Config(Value, kw_only=True):
     pythonpath: tuple[str, ...] = _option(
         (), "Directory to put in front of sys.path; may be given several times.", metavar="DIR"
     )
+    mounts: tuple[str, ...] = _option(
+        (),
+        "Serve another application below this prefix (/shop=shop:app); may be given several times. "
+        "The longest prefix of a path counts, and APPLICATION, if given, has the rest.",
+        metavar="/PREFIX=APPLICATION",
+    )
     script_name: str | None = _option(
         None,
         "Where the application is mounted: '' for the root, or /prefix. "

@@ -31,7 +31,7 @@ from gateways.protocols.records import (
     FCGI_REQUEST_COMPLETE,
     FCGI_RESPONDER,
 )
-from gateways.scripting import ScriptServer
+from gateways.scripting import ScriptServer, orders
 from gateways.version import __version__
 from gateways.wsgi.body import EMPTY_BODY
 from gateways.wsgi.channel import Channel
@@ -168,6 +168,7 @@ class WSGIServer(ScriptServer):
         reopen_standard_descriptors()
         listeners = self._listeners()
         if not listeners:
+            orders.obeyed = True
             serve_cgi(self.application, self._config, self.environ, self._respond)
             sys.exit(0)
         own = type(self)
@@ -309,5 +310,6 @@ def _how_to_run() -> str:
         "this script.\n"
         "The script itself ran without an error. To serve it by hand:\n"
         f"    spawn-fcgi -n -s /tmp/app.sock {script}\n"
+        f"    gateways run --bind /tmp/app.sock {script}\n"
         "or give it an address: WSGIServer(app, bindAddress='/tmp/app.sock').run()"
     )

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from gateways.errors import ConfigError
-from gateways.scripting import ScriptServer
+from gateways.scripting import ScriptServer, orders
 from gateways.version import __version__
 from gateways.wsgi.runner import Application
 
@@ -65,7 +65,9 @@ class WSGIServer(ScriptServer):
             )
             own["script_name"] = scriptName.rstrip("/")
         # flup asks only TCP peers for their address.
-        if allowedServers is not None and isinstance(bindAddress, tuple):
+        bind = orders.options.get("bind", ())
+        tcp = any(":" in each and "/" not in each for each in bind) if bind else None
+        if allowedServers is not None and (isinstance(bindAddress, tuple) if tcp is None else tcp):
             own["allow"] = _allowed(allowedServers)
         self.loggingLevel = loggingLevel
         is_default = bindAddress == _DEFAULT_ADDRESS
@@ -77,7 +79,8 @@ class WSGIServer(ScriptServer):
     def run(self) -> bool:
         """Serve until a signal ends it (see ``ScriptServer.run``)."""
         logger = logging.getLogger("gateways")
-        if logger.level == logging.NOTSET or self.loggingLevel != logging.INFO:
+        asked = logger.level == logging.NOTSET or self.loggingLevel != logging.INFO
+        if asked and "log_level" not in orders.options:
             logger.setLevel(self.loggingLevel)  # the default does not undo an embedder's choice
         return super().run()
 

@@ -6,15 +6,18 @@ these arguments to listeners, options and a running process: that is here.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from gateways.config import Config
+from gateways.config import Config, parse_workers
+from gateways.core.accesslog import make_access_log
 from gateways.core.connection import Connection
 from gateways.core.descriptors import reopen_standard_descriptors
 from gateways.core.listener import Listener, open_listeners, tcp_listener, unix_listener
 from gateways.core.server import Server
 from gateways.errors import ConfigError
+from gateways.process.cpus import available_cpus
 from gateways.process.single import SingleProcess
 from gateways.protocols.base import Request
 from gateways.values import fields
@@ -27,6 +30,18 @@ _MOST_THREADS = 256
 _Self = TypeVar("_Self", bound="ScriptServer")
 
 
+class Orders:
+    """What ``gateways run`` was told: these Config fields count more than what a script says."""
+
+    def __init__(self) -> None:
+        self.options: dict[str, Any] = {}
+        self.on_serving: Callable[[], None] = lambda: None  # called when the script serves
+        self.obeyed = False  # it has
+
+
+orders = Orders()
+
+
 class ScriptServer:
     """A server for one WSGI application; subclasses have the signatures.
 
@@ -35,6 +50,7 @@ class ScriptServer:
     """
 
     protocol = "fcgi"  # what is spoken where nothing else is said
+    forks = False  # worker processes are a part of what the script asks for
 
     def __init__(
         self,
@@ -55,7 +71,7 @@ class ScriptServer:
         self.multithreaded = multithreaded
         self.multiprocess = multiprocess
         self.debug = debug
-        self._bind_address = bind_address
+        self._bind_address = None if "bind" in orders.options else bind_address
         self._umask = umask
         self._config = self._make_config({"debug": debug, "protocol": self.protocol, **own}, kw)
         self._process: SingleProcess | None = None
@@ -71,7 +87,7 @@ class ScriptServer:
             options["threads"] = max(1, min(int(kw["maxThreads"]), _MOST_THREADS))
         if not self.multithreaded:
             options["threads"] = 1
-        return Config(**{**own, **options})
+        return Config(**{**own, **options, **orders.options})
 
     def run(self) -> bool:
         """Serve until a signal ends it; True if that was SIGHUP, which asks for a restart.
@@ -87,17 +103,45 @@ class ScriptServer:
         listeners: list[Listener],
         run_request: Callable[[Connection, Request], None] | None = None,
     ) -> bool:
-        environ = {**self.environ, "wsgi.multiprocess": self.multiprocess}
+        orders.obeyed = True
+        orders.on_serving()
+        bounds = parse_workers(self._config.workers, available_cpus())
+        supervised = self.forks or "max_requests" in orders.options
+        if bounds.most > 1 or (bounds.most and supervised):
+            from gateways.process.forked import serve_forked
+
+            def make(**settings: Any) -> Server:
+                return self._make_server(listeners, run_request, True, **settings)
+
+            return serve_forked(make, listeners, self._config, sys.argv[0] or "a script")
         try:
-            self._server = Server(
-                self.application, listeners, self._config, environ=environ, run_request=run_request
-            )
+            server = self._make_server(listeners, run_request, self.multiprocess)
         except BaseException:
             for listener in listeners:
                 listener.close()
             raise
-        self._process = SingleProcess(self._server)
+        self._process = SingleProcess(server)
         return self._process.run()
+
+    def _make_server(
+        self,
+        listeners: Sequence[Listener],
+        run_request: Callable[[Connection, Request], None] | None,
+        multiprocess: bool,
+        **settings: Any,
+    ) -> Server:
+        """A server in this process, which may be a worker with ``settings`` of its supervisor's."""
+        access_log = make_access_log(self._config)
+        self._server = Server(
+            self.application,
+            listeners,
+            self._config,
+            environ={**self.environ, "wsgi.multiprocess": multiprocess},
+            run_request=run_request,
+            observers=[] if access_log is None else [access_log],
+            **settings,
+        )
+        return self._server
 
     def stop(self) -> None:
         """Have ``run`` finish what is running and return; any thread may call it."""

@@ -25,6 +25,7 @@ _ORDER = [
     ["scripting"],
     ["persistent"],
     ["fcgi", "uwsgi", "scgi", "cgi", "http", "client"],
+    ["flup"],
     ["cli"],
     ["__main__", "__init__"],  # __init__ re-exports the public names
 ]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import socket
@@ -22,6 +21,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 
+from gateways.cli import templates
 from gateways.client import Client
 
 HERE = Path(__file__).resolve().parent
@@ -72,12 +72,13 @@ def free_port() -> int:
 
 def fill(source: Path, target: Path, values: dict[str, str]) -> None:
     """Copy a configuration file, with ``@NAME@`` replaced by the value of ``NAME``."""
-    target.write_text(re.sub("@([A-Z]+)@", lambda found: values[found[1]], source.read_text()))
+    target.write_text(templates.fill(source.read_text(), values))
 
 
 def nginx_command(nginx: str, directory: Path, port: int, backend: str) -> list[str]:
     """Set up nginx in ``directory``; returns how to start it there."""
-    values = {"ROOT": str(directory), "PORT": str(port), "BACKEND": backend}
+    values = {"ROOT": str(directory), "LISTEN": f"127.0.0.1:{port}", "BACKEND": backend}
+    values["SERVER_NAME"] = "localhost"
     (directory / "conf.d").mkdir()
     fill(NGINX_FILES / "nginx.conf", directory / "nginx.conf", values)
     fill(NGINX_FILES / "root.conf", directory / "conf.d" / "root.conf", values)

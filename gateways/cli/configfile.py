@@ -21,7 +21,8 @@ from gateways.cli.start import Location
 FILE_NAME = "gateways.toml"
 APPLICATION = "application"
 _FIELD_OF = {key: name for name in FIELDS for key in keys(name)} | {APPLICATION: APPLICATION}
-_TABLE_NAMES = ("env", *TABLES)
+_PAIRS = ("env", "mount")  # lists of NAME=VALUE, which may be tables as well
+_TABLE_NAMES = (*_PAIRS, *TABLES)
 _SYNTAX = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)", re.DOTALL)
 
 
@@ -89,7 +90,7 @@ def _understand(shown: str, document: Mapping[str, Any]) -> FileSettings:
             raise ValueError(f": {key} is the same as {written[name]}; give one of them")
         written[name] = key
         try:
-            values[name] = _environment(value) if key == "env" else _value(name, value)
+            values[name] = _pairs(key, value) if key in _PAIRS else _value(name, value)
         except ValueError as error:
             raise ValueError(f": {key}: {error}") from None
     return FileSettings(shown, values, written, tables)
@@ -146,15 +147,16 @@ def _strings(value: Any) -> tuple[str, ...]:
     return tuple(strings)
 
 
-def _environment(value: Any) -> tuple[str, ...]:
-    """``env`` as a list of NAME=VALUE, or as a table."""
+def _pairs(key: str, value: Any) -> tuple[str, ...]:
+    """A list of NAME=VALUE, or a table; ``key`` is one of ``_PAIRS``."""
     if not isinstance(value, dict):
         return _strings(value)
     for name, text in value.items():
         if not isinstance(text, str):
             raise ValueError(f"{name} must be a string, in quotes")
         if not name or "=" in name:
-            raise ValueError(f"{name!r} cannot be the name of a variable")
+            what = "the name of a variable" if key == "env" else "a prefix"
+            raise ValueError(f"{name!r} cannot be {what}")
     return tuple(f"{name}={text}" for name, text in value.items())
 
 

@@ -29,7 +29,6 @@ REMEDIES = {
     "--wsgi-file": _APPLICATION,
     "--module": _APPLICATION,
     "--callable": _APPLICATION,
-    "--mount": "you mean --script-name /PREFIX",
     "--processes": "you mean --workers",
     "-p": "you mean --workers",
     "--cheaper": "you mean --workers MIN:MAX",

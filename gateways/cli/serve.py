@@ -80,7 +80,7 @@ def _command(name: str, what: str, protocol: str | None) -> click.Command:
             if values["print_config"]:
                 click.echo(show(setup), nl=False)
                 return
-            if not setup.reference:
+            if not setup.reference and not setup.config.mounts:
                 raise click.UsageError(_WHICH.format(name=name), context)
             if values["check_config"]:
                 context.exit(check(setup))
@@ -136,9 +136,9 @@ def read_again(start: Start) -> tuple[str, Config]:
             setup = understand(context)
     except click.ClickException as error:
         raise ConfigError(error.format_message()) from error
-    if setup.reference is None:
+    if not setup.reference and not setup.config.mounts:
         raise ConfigError("no application is named any more")
-    return setup.reference, setup.config
+    return setup.reference or "", setup.config
 
 
 def check(setup: Setup) -> int:

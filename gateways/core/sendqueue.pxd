@@ -1,9 +1,9 @@
 import cython
 
-from gateways.core.syscalls cimport send
+from gateways.core.syscalls cimport send, send_vectors
 from gateways.protocols.base cimport FilePart
 
-cdef Py_ssize_t _JOIN_BELOW, _VECTORS
+cdef Py_ssize_t _JOIN_BELOW
 
 
 cdef class SendQueue:

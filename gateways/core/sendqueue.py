@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import os
-
-from gateways.core.syscalls import send
+from gateways.core.syscalls import MOST_VECTORS, send, send_vectors
 from gateways.protocols.base import Buffer, FilePart, Output
 
 # Below this, one copy into one piece is no dearer than a vectored write.
 _JOIN_BELOW = 8192
-_VECTORS = 64
 
 
 class SendQueue:
@@ -53,11 +50,11 @@ class SendQueue:
         else:
             count = 0
             for buffer in self._buffers:
-                if count == _VECTORS or isinstance(buffer, FilePart):
+                if count == MOST_VECTORS or isinstance(buffer, FilePart):
                     break
                 offered += len(buffer)
                 count += 1
-            sent = send(fd, first) if count == 1 else os.writev(fd, self._buffers[:count])
+            sent = send(fd, first) if count == 1 else send_vectors(fd, self._buffers, count)
         self._drop(sent)
         return bool(sent == offered)
 

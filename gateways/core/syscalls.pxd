@@ -11,6 +11,7 @@ cdef class Lock:
 cpdef tuple accept(listening, int number)
 cpdef bytes receive(int fd)
 cpdef Py_ssize_t send(int fd, data) except -1
+cpdef Py_ssize_t send_vectors(int fd, list buffers, Py_ssize_t count) except -1
 cpdef int shutdown(int fd, int how) except -1
 cpdef int close(int fd) except -1
 cpdef tuple next_event(epoll, int number, double timeout, others)

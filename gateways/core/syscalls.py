@@ -14,6 +14,7 @@ import threading
 
 RECEIVE_BYTES = 65536
 MOST_EVENTS = 32
+MOST_VECTORS = 64
 
 Lock = threading.Lock
 close = os.close
@@ -45,6 +46,14 @@ def send(fd: int, data: bytes | memoryview) -> int:
     """Send as much of ``data`` as the peer takes now; how many bytes that was."""
     try:
         return os.write(fd, data)
+    except BlockingIOError:
+        return 0
+
+
+def send_vectors(fd: int, buffers: list[bytes | memoryview], count: int) -> int:
+    """The same for the first ``count`` buffers, at most ``MOST_VECTORS``, in one call."""
+    try:
+        return os.writev(fd, buffers[:count])
     except BlockingIOError:
         return 0
 

@@ -26,6 +26,12 @@ cdef extern from "sys/epoll.h" nogil:
     int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
     int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
 
+cdef extern from "sys/uio.h":
+    cdef struct iovec:
+        void *iov_base
+        size_t iov_len
+    ssize_t writev(int fd, iovec *vectors, int count)
+
 cdef extern from "sys/prctl.h":
     int c_prctl "prctl"(int option, ...)
 
@@ -73,9 +79,11 @@ cdef extern from *:
 cdef enum:
     _RECEIVE_BYTES = 65536
     _MOST_EVENTS = 32
+    _MOST_VECTORS = 64
 
 RECEIVE_BYTES = _RECEIVE_BYTES
 MOST_EVENTS = _MOST_EVENTS
+MOST_VECTORS = _MOST_VECTORS
 
 
 cpdef tuple accept(listening, int number):
@@ -125,6 +133,31 @@ cpdef Py_ssize_t send(int fd, data) except -1:
             _check_interrupted()
     finally:
         PyBuffer_Release(&view)
+
+
+cpdef Py_ssize_t send_vectors(int fd, list buffers, Py_ssize_t count) except -1:
+    cdef Py_buffer views[_MOST_VECTORS]
+    cdef iovec vectors[_MOST_VECTORS]
+    cdef Py_ssize_t sent
+    cdef int held = 0, index
+    if count > _MOST_VECTORS:
+        raise ValueError("too many buffers for one call")
+    try:
+        for index in range(count):
+            PyObject_GetBuffer(buffers[index], &views[index], PyBUF_SIMPLE)
+            held += 1
+            vectors[index].iov_base = views[index].buf
+            vectors[index].iov_len = views[index].len
+        while True:
+            sent = writev(fd, vectors, count)
+            if sent >= 0:
+                return sent
+            if errno == EAGAIN:
+                return 0
+            _check_interrupted()
+    finally:
+        for index in range(held):
+            PyBuffer_Release(&views[index])
 
 
 cdef class Lock:

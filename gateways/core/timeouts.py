@@ -26,6 +26,7 @@ from gateways.core.connection import Connection
 from gateways.core.stacklog import log_with_lines
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
+from gateways.wsgi.mounts import Mounts
 from gateways.wsgi.runner import RUNNING, Response, request_name, run_application
 
 logger = logging.getLogger("gateways.timeouts")
@@ -36,6 +37,7 @@ _THREADING = threading.__file__  # has the outermost frames of every thread
 _CALLERS = (
     getattr(run_application, "__code__", None),
     getattr(Response.send_iterable, "__code__", None),
+    Mounts.__call__.__code__,
 )
 # Compiled functions have no frames: there a flag tells what the frames tell elsewhere.
 _HAS_FRAMES = isinstance(run_application, FunctionType)

@@ -99,6 +99,10 @@ class Child:
 
     def _prepare(self, application: Application | None) -> Server:
         spec = self._spec
+        if spec.make_server is not None:
+            server = spec.make_server(recorder=spec.board.recorder(self._row), keeping=spec.keeping)
+            die_with_parent(0)
+            return server
         if application is None:
             settle(spec.config, spec.privileges)
             # A process that hangs in an import could not notice that nobody waits for it.
@@ -106,7 +110,7 @@ class Child:
         run_hook(spec.config.hooks, "post_fork", self._process)
         self._guard.leave_if_forked()
         if application is None:
-            application = load(spec.privileges.inside(spec.reference))
+            application = load(spec.reference, spec.config.mounts, spec.privileges.inside)
             self._guard.leave_if_forked()
         access_log = make_access_log(spec.config)
         server = Server(

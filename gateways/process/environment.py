@@ -142,6 +142,12 @@ def _problem(name: str, equals: str, value: str) -> str | None:
 # The virtual environment
 
 
+def prepare_venv() -> None:
+    """Import what ``activate_venv`` takes, while the process may read all of Python's files."""
+    import importlib.metadata  # noqa: F401
+    import sysconfig  # noqa: F401
+
+
 def activate_venv(directory: str) -> None:
     """Use the packages of a virtual environment, as its own interpreter would. Raises ConfigError.
 

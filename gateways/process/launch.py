@@ -56,6 +56,7 @@ from gateways.process.single import RESTART_SIGNALS, STOP_SIGNALS, SingleProcess
 from gateways.process.supervisor import Supervisor
 from gateways.process.watch import require_watchfiles
 from gateways.wsgi.environ import EnvironBuilder
+from gateways.wsgi.mounts import describe
 
 logger = logging.getLogger("gateways.supervisor")
 
@@ -170,7 +171,7 @@ def _check(reference: str, config: Config) -> None:
     privileges = Privileges.from_config(config)
     settle(config, privileges)
     check_hooks(config.hooks)
-    application = load(privileges.inside(reference))
+    application = load(reference, config.mounts, privileges.inside)
     if config.check:
         failure = find_failure(application, EnvironBuilder(script_name=config.script_name), config)
         if failure:
@@ -340,7 +341,7 @@ class Launcher:
         config = self._config
         settle(config, privileges)
         run_hook(config.hooks, "post_fork", process)
-        application = load(privileges.inside(self._reference))
+        application = load(self._reference, config.mounts, privileges.inside)
         access_log = make_access_log(config)
         observers = [access_log] if access_log else []
         # Whoever passed the socket may have started other processes on it.
@@ -359,7 +360,8 @@ class Launcher:
         listening = ", ".join(str(listener) for listener in self._listeners)
         threads = self._config.threads
         text = "serving %s on %s with %d threads in this process"
-        logger.info(text, self._reference, listening, threads)
+        served = describe(self._reference, self._config.mounts)
+        logger.info(text, served, listening, threads)
         self._started()
 
     def _started(self) -> None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable, Iterator, Sequence
 
 from gateways.config import Config
 from gateways.errors import ConfigError
 from gateways.wsgi.loading import Application, explain_failure, load_application
+from gateways.wsgi.mounts import Mounts
 
 
 class LoadFailure(Exception):
@@ -45,14 +47,43 @@ def check_paths(config: Config) -> None:
             raise ConfigError(f"--pythonpath {directory}: there is no such directory")
 
 
-def load(reference: str) -> Application:
-    """The application that ``reference`` names. Raises LoadFailure."""
+def load(reference: str, mounts: Sequence[str], inside: Callable[[str], str]) -> Application:
+    """The application that ``reference`` names; with ``mounts`` a table of all of them.
+
+    ``inside`` makes of a path what it is in a chroot. Raises LoadFailure.
+    """
     from gateways.process.logs import restore_logging
 
+    label = reference
     try:
-        return load_application(reference)
+        if not mounts:
+            return load_application(inside(reference))
+        applications = {}
+        for prefix, each in _places(reference, mounts):
+            label = f"{each}, mounted at {prefix or '/'}"
+            applications[prefix] = _without_roles(load_application(inside(each)))
+        return Mounts(applications)
     except ConfigError as error:
-        text = f"gateways: error: cannot load {reference}\n\n{explain_failure(error)}"
+        text = f"gateways: error: cannot load {label}\n\n{explain_failure(error)}"
         raise LoadFailure(text) from error
     finally:
         restore_logging()
+
+
+def _places(reference: str, mounts: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Prefixes, each with what is mounted there."""
+    if reference:
+        yield "", reference
+    for text in mounts:
+        prefix, _, each = text.partition("=")
+        yield prefix, each
+
+
+def _without_roles(application: Application) -> Application:
+    """An authorizer is asked about the paths of others, so its own place would mean nothing."""
+    if getattr(application, "fcgi_roles", None) is not None:
+        raise ConfigError(
+            "It asks for a FastCGI role of its own, as an authorizer does, and cannot be served "
+            "beside other applications; serve it alone, at another address, without --mount"
+        )
+    return application

@@ -15,6 +15,7 @@ from gateways.config import Config
 from gateways.core.keeping import Keeping
 from gateways.core.listener import Listener
 from gateways.core.recorder import Slot
+from gateways.core.server import Server
 from gateways.process.channel import FORK, Channel
 from gateways.process.control import Control
 from gateways.process.notify import Notifier
@@ -22,6 +23,7 @@ from gateways.process.pidfile import PidFile
 from gateways.process.privileges import Privileges
 from gateways.process.scoreboard import Scoreboard
 from gateways.values import Value
+from gateways.wsgi.mounts import describe
 
 
 class Spec(Value, kw_only=True):
@@ -36,6 +38,12 @@ class Spec(Value, kw_only=True):
     keeping: Keeping
     supervisor: int  # its pid
     leftovers: Sequence[Callable[[], None]] = ()  # each removes a file that the supervisor made
+    make_server: Callable[..., Server] | None = None  # a script's, which has the application
+
+    @property
+    def applications(self) -> str:
+        """What is served, for people."""
+        return describe(self.reference, self.config.mounts)
 
 
 class State(enum.Enum):
@@ -155,3 +163,10 @@ class Plan(Value, frozen=False, kw_only=True):
     started: Callable[[], None] = lambda: None  # told when the application serves
     failed: Callable[[int, str], None] = lambda status, text: None  # or that it will not
     before: dict[str, Any] | None = None  # the state of the program that this one replaces
+    # Of a script that has loaded the application: what was forked from it cannot be reloaded.
+    make_server: Callable[..., Server] | None = None
+
+    @property
+    def applications(self) -> str:
+        """What is served, for people."""
+        return describe(self.reference, self.config.mounts)

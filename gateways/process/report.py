@@ -24,7 +24,7 @@ class Report:
         self._board = spec.board
         self._row = row
         self._server = server
-        self._reference = spec.reference
+        self._applications = spec.applications
         self._threads = spec.config.threads
         self._started = time.monotonic()
         self._last = 0.0
@@ -56,7 +56,8 @@ class Report:
         return _INTERVAL_SECONDS if active else None
 
     def _show(self, busy: int, now: float) -> None:
-        set_title(f"gateways: worker {self._row + 1} [{self._reference}] {self._doing(busy, now)}")
+        doing = self._doing(busy, now)
+        set_title(f"gateways: worker {self._row + 1} [{self._applications}] {doing}")
 
     def _doing(self, busy: int, now: float) -> str:
         if self._server.draining:

@@ -15,7 +15,12 @@ from gateways.config import Config
 from gateways.core.peers import user_name
 from gateways.errors import ConfigError
 from gateways.process.daemon import detach
-from gateways.process.environment import activate_venv, apply_environment, read_environment
+from gateways.process.environment import (
+    activate_venv,
+    apply_environment,
+    prepare_venv,
+    read_environment,
+)
 from gateways.process.hooks import HookFailed
 from gateways.process.loading import LoadFailure, prepare_paths
 from gateways.process.logs import capture_output, set_up_logging
@@ -45,6 +50,8 @@ def settle(config: Config, privileges: Privileges) -> None:
     set_up_logging(config)
     faulthandler.enable()
     variables = read_environment(config)  # files that may be root's alone
+    if config.venv:
+        prepare_venv()
     privileges.apply()
     if privileges.uid is not None:
         global _changed_user  # as global as the process's user

@@ -17,7 +17,7 @@ def describe_fleet(fleet: Fleet, plan: Plan) -> dict[str, Any]:
     return {
         "pid": os.getpid(),
         "version": __version__,
-        "application": plan.reference,
+        "application": plan.applications,
         "listening": [str(listener) for listener in plan.listeners],
         "generation": fleet.generation.number if fleet.generation is not None else 0,
         "workers": [_describe(worker, now) for worker in fleet.workers()],

@@ -71,6 +71,7 @@ class Supervisor:
         self._status = 0
         self._serving = False  # some generation has served
         self._reload_again = False
+        self.restarts = False  # it was stopped by SIGHUP, where nothing can be reloaded
         self._audience = Audience(plan.notifier)
         self._files = FileWatch(plan.config, plan.directory, plan.config_files)
         self._upgrade = Upgrade(self._close_in_child)
@@ -81,7 +82,7 @@ class Supervisor:
         unblock_signals()  # the program that this one replaces has blocked them
         become_subreaper()
         listening = " ".join(str(listener) for listener in self.plan.listeners)
-        set_title(f"gateways: supervisor [{self.plan.reference}] {listening}")
+        set_title(f"gateways: supervisor [{self.plan.applications}] {listening}")
         try:
             self._files.start()
             if self.plan.before:
@@ -164,6 +165,9 @@ class Supervisor:
             self._reap()
         elif number in (signal.SIGTERM, signal.SIGINT):
             self._stop(words.QUIT if self._fleet.stopping else words.STOP)
+        elif number in (signal.SIGHUP, signal.SIGUSR2) and self.plan.make_server is not None:
+            self.restarts = self.restarts or not self._fleet.stopping
+            self._stop(words.STOP)
         elif number == signal.SIGQUIT:
             self._stop(words.QUIT)
         elif number == signal.SIGHUP:
@@ -211,6 +215,7 @@ class Supervisor:
             keeping=self.plan.keeping,
             supervisor=os.getpid(),
             leftovers=self.plan.leftovers,
+            make_server=self.plan.make_server,
         )
         count = self._aim(self._bounds(config))
         self._fleet.bring_up(spec, count, lambda problem: done(spec, problem))
@@ -263,7 +268,7 @@ class Supervisor:
         self._scaling = Scaling(bounds, spec.config.worker_idle_timeout_seconds)
         logger.info(
             "serving %s on %s with %s of %d threads%s",
-            spec.reference,
+            spec.applications,
             ", ".join(str(listener) for listener in self.plan.listeners),
             _count(self._fleet.target, "worker"),
             spec.config.threads,

@@ -35,7 +35,7 @@ def run_template(spec: Spec, channel: Channel) -> int:
     for number in _IGNORED:
         signal.signal(number, lambda number, frame: None)
     unblock_signals()
-    set_title(f"gateways: template [{spec.reference}]")
+    set_title(f"gateways: template [{spec.applications}]")
     try:
         application = make_ready(lambda: _load(spec))
     except NotReady as failure:
@@ -60,7 +60,7 @@ def _load(spec: Spec) -> Application:
     settle(spec.config, spec.privileges)
     die_with_parent(signal.SIGKILL, spec.supervisor)
     with ForkSafety() as safety:
-        application = load(spec.privileges.inside(spec.reference))
+        application = load(spec.reference, spec.config.mounts, spec.privileges.inside)
     die_with_parent(0)
     report = safety.report()
     if report:

@@ -8,11 +8,15 @@ if TYPE_CHECKING:
 
 
 def status_head(status: str, headers: Headers) -> bytes:
-    """A head that begins with a ``Status:`` field, up to and with the empty line.
+    """A head with a ``Status:`` field, up to and with the empty line.
 
     The status is always written: without one some web servers turn a 200 into a 304 or take a
-    ``Location`` for an internal redirect. The caller has validated all parts.
+    ``Location`` for an internal redirect. It comes first, but where there may be a ``Location``:
+    to HAProxy one that comes later says 302. The caller has validated all parts.
     """
+    code = status[:3]
+    if code == "201" or (code[0] == "3" and code != "304"):
+        return _head([], [*headers, ("Status", status)])
     return _head(["Status: ", status, "\r\n"], headers)
 
 

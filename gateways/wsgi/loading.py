@@ -108,13 +108,14 @@ def _load_file(path: str) -> ModuleType:
         raise ConfigError(f"There is no file {path}{suggestion}")
     path = os.path.realpath(path)  # as `python file` does
     directory, base = os.path.split(path)
+    stem = os.path.splitext(base)[0]
     if sys.path[:1] != [directory]:
         sys.path.insert(0, directory)
     name = _importable_name(path)
     try:
         if name is not None:
             return importlib.import_module(name)
-        return _run_script("gateways_script_" + re.sub(r"\W", "_", os.path.splitext(base)[0]), path)
+        return _load_script("gateways_script_" + re.sub(r"\W", "_", stem), path)
     except (Exception, SystemExit) as error:
         raise _failed(f"loading {path}", error) from error
 
@@ -133,6 +134,17 @@ def _importable_name(path: str) -> str | None:
     loaded = sys.modules.get(stem)
     origins = [spec and spec.origin, path if loaded is None else getattr(loaded, "__file__", None)]
     return stem if all(at and os.path.realpath(at) == path for at in origins) else None
+
+
+def _load_script(stem: str, path: str) -> ModuleType:
+    """Runs the file once, however often it is named; others may have the same stem."""
+    name, number = stem, 1
+    while (loaded := sys.modules.get(name)) is not None:
+        if getattr(loaded, "__file__", None) == path:
+            return loaded
+        number += 1
+        name = f"{stem}_{number}"
+    return _run_script(name, path)
 
 
 def _run_script(name: str, path: str) -> ModuleType:

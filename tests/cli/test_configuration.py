@@ -115,6 +115,13 @@ KINDS: dict[str, tuple[str, list[str], str, str, tuple[Any, Any, Any]]] = {
         '"responder"',
         (("filter",), ("authorizer",), ("responder",)),
     ),
+    "prefixes": (
+        "mounts",
+        ["--mount", "/a=a:app", "--mount=/b=b:make(x='=')"],
+        "/c=c:app '/d e=d.wsgi'",
+        '["/f=f:app"]',
+        (("/a=a:app", "/b=b:make(x='=')"), ("/c=c:app", "/d e=d.wsgi"), ("/f=f:app",)),
+    ),
     "variables": (
         "env",
         ["--env", "A=1 2"],
@@ -199,6 +206,25 @@ def test_a_table_of_variables_is_a_list_of_them() -> None:
     assert setup().config.env == ("A=1 = 2", "B=")
 
 
+def test_a_table_of_prefixes_is_a_list_of_them() -> None:
+    write('[mount]\n"/a" = "a:app"\n"/b" = "b:make(x=1)"\n')
+    now = setup()
+    assert now.config.mounts == ("/a=a:app", "/b=b:make(x=1)")
+    assert now.origins["mounts"] == "gateways.toml"
+    assert tomllib.loads(show(now))["mount"] == ["/a=a:app", "/b=b:make(x=1)"]
+
+
+def test_where_everything_is_mounted_no_application_is_needed() -> None:
+    write('mount = "/a=a:app"')
+    location = Location("gateways.toml", "gateways.toml", required=True)
+    start = make_start(context(), setup())._replace(location=location)
+    assert start.reference == ""
+    assert read_again(start)[1].mounts == ("/a=a:app",)
+    write("")
+    with pytest.raises(ConfigError, match="no application is named any more"):
+        read_again(start)
+
+
 def test_the_tables_of_the_file_are_in_the_config() -> None:
     write('[hooks]\non_start = "m:f"\n[logging]\nversion = 1\n')
     now = setup()
@@ -270,6 +296,10 @@ def test_other_commands_read_neither_file_nor_environment(
         ('script-name = "x"', ": script-name: must be '' or start with '/'"),
         ('env = ["secret"]', ": env: number 1 of 1 is not NAME=VALUE"),
         ("[env]\nA = 1", ": env: A must be a string"),
+        ('mount = "a:app"', ": mount: 'a:app' is not understood; give /prefix=module:name"),
+        ('[mount]\n"/a=b" = "c"', ": mount: '/a=b' cannot be a prefix"),
+        ('[mount]\n"/a/" = "c"', ": mount: the prefix in '/a/=c' must not end in '/': give '/a'"),
+        ('[mount]\n"/a" = 1', ": mount: /a must be a string"),
         ('[env]\n"A=B" = "1"', ": env: 'A=B' cannot be the name of a variable"),
         ("application = 1", ": application: must be a string"),
         ("hooks = 1", ": hooks: must be a table, [hooks]"),
@@ -281,7 +311,7 @@ def test_other_commands_read_neither_file_nor_environment(
         ("xyzzy = 1", ": there is no 'xyzzy'; `gateways serve --help` lists"),
         ('wsgi-file = "x"', "; name the application as the argument"),
         ("[hook]", ": there is no table [hook]; did you mean [hooks]?"),
-        ("[server]", ": there is no table [server]; there are [env], [hooks], [logging]"),
+        ("[server]", ": there is no table [server]; there are [env], [mount], [hooks], [logging]"),
         ("max-body = 1\nmax_body = 2", ": max_body is the same as max-body; give one"),
         ("a = 1\nb = \n", ", line 2, column 5: Invalid value"),
         ('a = "x', ", line 1, column 7: Unterminated string"),
@@ -338,6 +368,14 @@ def test_a_file_in_another_encoding_is_refused_with_the_place() -> None:
         ("GATEWAYS_MAX_BODY", "10x", "'10x' is not a size"),
         ("GATEWAYS_ROLE", "filter any", "'any' is no FastCGI role"),
         ("GATEWAYS_ENV", "A=1 'B", "no closing quotation; it is split as in a shell"),
+        ("GATEWAYS_MOUNT", "/a=x /a=y", "/a is given twice"),
+        (
+            "GATEWAYS_MOUNT",
+            "/=x",
+            "the prefix in '/=x' must not end in '/': the root is that of APP",
+        ),
+        ("GATEWAYS_MOUNT", "/a%20b=x", "the prefix in '/a%20b=x' is compared with the decoded"),
+        ("GATEWAYS_MOUNT", "/a=", "'/a=' is not understood; give /prefix=module:name"),
         ("GATEWAYS_ENV", "A=1 B", "number 2 of 2 is not NAME=VALUE"),
         ("GATEWAYS_FORWARDED_ALLOW_IPS", "'", "no closing quotation"),
     ],

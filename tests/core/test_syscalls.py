@@ -53,6 +53,21 @@ def test_a_connection_is_accepted_with_its_peers_address(tmp_path: Path, family:
             os.close(fd)
 
 
+def test_vectors_are_sent_in_one_call_as_far_as_there_is_room(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    buffers: list[bytes | memoryview] = [b"ab", memoryview(b"-cd-")[1:3], b"", b"ef", b"not this"]
+    assert syscalls.send_vectors(ours.fileno(), buffers, 4) == 6
+    assert theirs.recv(100) == b"abcdef"
+    most: list[bytes | memoryview] = [b"x" * 1000] * syscalls.MOST_VECTORS
+    while sent := syscalls.send_vectors(ours.fileno(), most, len(most)):
+        assert 0 < sent <= 64_000
+    theirs.close()
+    with pytest.raises(OSError, match=os.strerror(errno.EPIPE)):
+        syscalls.send_vectors(ours.fileno(), buffers, 2)
+
+
 def test_what_cannot_be_accepted_is_an_error(pair: tuple[socket.socket, socket.socket]) -> None:
     with pytest.raises(OSError, match=os.strerror(errno.EINVAL)):
         syscalls.accept(pair[0], pair[0].fileno())

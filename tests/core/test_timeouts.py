@@ -21,6 +21,7 @@ from gateways.core.timeouts import interrupt
 from gateways.core.workers import Worker
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
+from gateways.wsgi.mounts import Mounts
 from tests.core.serving import DEADLINE, POLLERS, LogLines, Serving, eventually, serving
 from tests.protocols.vectors import begin, params, request, stdin
 
@@ -166,6 +167,22 @@ def test_a_loop_is_ended_without_the_loss_of_its_thread(
         assert served.server._workers == [worker]
         assert served.server.replacement_wanted == ""
     assert len(timed_out(lines)) == 3
+    assert ours(lines) == []
+
+
+@protocols
+def test_an_application_that_is_mounted_is_interrupted_as_well(
+    tmp_path: Path, protocol: str
+) -> None:
+    table = Mounts({"/loop": app(spin)})
+    with (
+        LogLines() as lines,
+        serving(table, tmp_path, protocol=protocol, timeout_seconds=0.1) as served,
+    ):
+        assert ask(served, protocol, "/loop/x") == "504"
+        assert served.server.replacement_wanted == ""  # it was not given up
+    (text,) = timed_out(lines)
+    assert "mounts.py" not in text
     assert ours(lines) == []
 
 

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 from wsgiref.validate import validator
 
+from gateways.wsgi.mounts import Mounts
+
 TEXT = ("Content-Type", "text/plain")
 
 
@@ -114,6 +116,9 @@ def shows(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "application/json")])
     plain = {name: value for name, value in environ.items() if isinstance(value, (str, bool))}
     return [json.dumps(plain).encode()]
+
+
+mounted = Mounts({"": hello, "/shop": shows, "/shop/admin": shows})
 
 
 def valid(environ: dict[str, Any], start_response: Any) -> Any:

@@ -170,6 +170,35 @@ def test_a_body_over_the_limit_is_answered_413(serve: Serve) -> None:
     assert response.status == 413
 
 
+# the path, as it is requested; SCRIPT_NAME and PATH_INFO of who answers; None: the root
+MOUNTED = {
+    "/app/shop": ("/app/shop", ""),
+    "/app/shop/": ("/app/shop", "/"),
+    "/app/shop/a%20b/%C3%A9?q=%2F": ("/app/shop", "/a b/\xc3\xa9"),
+    "/app/sh%6Fp/x": ("/app/shop", "/x"),
+    "/app/shop/administrator": ("/app/shop", "/administrator"),
+    "/app/shop/admin/x": ("/app/shop/admin", "/x"),
+    "/app/shop//x": ("/app/shop", "//x"),
+    "/app/shopping": None,
+    "/app/": None,
+}
+
+
+@pytest.mark.parametrize("path", MOUNTED)
+def test_an_application_below_a_prefix(serve: Serve, path: str) -> None:
+    target = serve("mounted", script_name="/app")
+    given = "" if target.startswith("http:") else "/app"
+    response = request(target, path, script_name=given)
+    expected = MOUNTED[path]
+    if expected is None:
+        assert response.body == b"hello"
+        return
+    environ = json.loads(response.body)
+    assert (environ["SCRIPT_NAME"], environ["PATH_INFO"]) == expected
+    assert environ["REQUEST_URI"] == path
+    assert environ["QUERY_STRING"] == path.partition("?")[2]
+
+
 def test_the_environ(serve: Serve) -> None:
     target = serve("shows", script_name="/app")
     response = request(

@@ -93,6 +93,16 @@ def test_a_response_without_a_body_is_its_head_and_the_end() -> None:
     ]
 
 
+@pytest.mark.parametrize("status", ["201 Created", "303 See Other", "308 Permanent Redirect"])
+def test_a_status_with_a_location_comes_after_it(status: str) -> None:
+    """To HAProxy a Location that comes after the status makes a 302 of it."""
+    made, ready = running()
+    made.codec.send_head(ready, status, [("Location", "/x")])
+    made.codec.end(ready)
+    expected = f"Location: /x\r\nStatus: {status}\r\n\r\n".encode()
+    assert replies(made.collect())[1].stdout == expected
+
+
 @pytest.mark.parametrize("head_first", [True, False])
 def test_an_empty_chunk_is_never_an_empty_record(head_first: bool) -> None:  # W-11, FC-12
     made, ready = running()

@@ -1,4 +1,4 @@
-"""nginx, Apache httpd and lighttpd, each booted in a directory of its own on files of contrib/."""
+"""The web servers, each booted in a directory of its own on files of contrib/."""
 
 from __future__ import annotations
 
@@ -26,10 +26,28 @@ LIGHTTPD_PACKAGE = "lighttpd"
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
 NGINX_PARAMS = [Path("/etc/nginx") / f"{name}_params" for name in ("fastcgi", "scgi", "uwsgi")]
 
+# A file of contrib/, or else what makes the text of one for the port.
+SiteFile = str | Callable[[int], str]
+
+
+def backend_of(web_server: str, protocol: str, address: str | int) -> str:
+    """The address of a server, a Unix path or a port of loopback, as a web server writes it."""
+    unix = isinstance(address, str)
+    tcp = f"127.0.0.1:{address}"
+    return {
+        "nginx": f"unix:{address}" if unix else tcp,
+        "apache": f"unix:{address}|{protocol}://localhost" if unix else f"{protocol}://{tcp}",
+        "lighttpd": f'"socket" => "{address}"'
+        if unix
+        else f'"host" => "127.0.0.1", "port" => {address}',
+        "caddy": f"unix/{address}" if unix else tcp,
+        "haproxy": f"unix@{address}" if unix else tcp,
+    }[web_server]
+
 
 @contextlib.contextmanager
 def nginx(
-    directory: Path, site: str, *, options: str = "", prefix: str = "", **values: object
+    directory: Path, site: SiteFile, *, options: str = "", prefix: str = "", **values: object
 ) -> Iterator[Site]:
     """nginx on contrib/nginx/SITE; ``options`` are directives for the whole of it."""
     program = require("nginx", NGINX_PACKAGE)
@@ -48,7 +66,7 @@ def nginx(
     command = [program, "-c", str(root / "nginx.conf"), "-g", f"daemon off; {user}"]
 
     def launch(port: int) -> Server:
-        text = fill(contrib / site, ROOT=root, PORT=port, **values)
+        text = _text(contrib, site, root, port, prefix, values)
         (root / "conf.d" / "site.conf").write_text(text)
         return Server([*command, "-e", str(root / "error.log")], root / "nginx.log")
 
@@ -57,7 +75,9 @@ def nginx(
 
 
 @contextlib.contextmanager
-def apache(directory: Path, site: str, *, prefix: str = "", **values: object) -> Iterator[Site]:
+def apache(
+    directory: Path, site: SiteFile, *, prefix: str = "", **values: object
+) -> Iterator[Site]:
     """Apache httpd on contrib/apache/SITE."""
     program = require("apache2", APACHE_PACKAGE)
     if not (APACHE_MODULES / "mod_fcgid.so").exists():
@@ -68,7 +88,7 @@ def apache(directory: Path, site: str, *, prefix: str = "", **values: object) ->
 
     def launch(port: int) -> Server:
         (root / "apache.conf").write_text(fill(contrib / "apache.conf", ROOT=root, PORT=port))
-        (root / "site.conf").write_text(fill(contrib / site, ROOT=root, **values))
+        (root / "site.conf").write_text(_text(contrib, site, root, port, prefix, values))
         return Server([program, "-DFOREGROUND", "-f", root / "apache.conf"], root / "error.log")
 
     with _serving(launch) as port:
@@ -76,7 +96,9 @@ def apache(directory: Path, site: str, *, prefix: str = "", **values: object) ->
 
 
 @contextlib.contextmanager
-def lighttpd(directory: Path, site: str, *, prefix: str = "", **values: object) -> Iterator[Site]:
+def lighttpd(
+    directory: Path, site: SiteFile, *, prefix: str = "", **values: object
+) -> Iterator[Site]:
     """lighttpd on contrib/lighttpd/SITE."""
     program = require("lighttpd", LIGHTTPD_PACKAGE)
     root = directory / "lighttpd"
@@ -90,11 +112,75 @@ def lighttpd(directory: Path, site: str, *, prefix: str = "", **values: object) 
 
     def launch(port: int) -> Server:
         (root / "lighttpd.conf").write_text(fill(contrib / "lighttpd.conf", ROOT=root, PORT=port))
-        (root / "site.conf").write_text(fill(contrib / site, ROOT=root, **values))
+        (root / "site.conf").write_text(_text(contrib, site, root, port, prefix, values))
         return Server([program, "-D", "-f", root / "lighttpd.conf"], root / "lighttpd.log")
 
     with _serving(launch) as port:
         yield Site(port, root, prefix)
+
+
+@contextlib.contextmanager
+def caddy(directory: Path, site: SiteFile, *, prefix: str = "", **values: object) -> Iterator[Site]:
+    """Caddy on contrib/caddy/SITE."""
+    program = require("caddy", "caddy")
+    root = directory / "caddy"
+    root.mkdir()
+    contrib = CONTRIB / "caddy"
+    (root / "Caddyfile").write_text(fill(contrib / "Caddyfile", ROOT=root))
+    command = [program, "run", "--adapter", "caddyfile", "--config", str(root / "Caddyfile")]
+
+    def launch(port: int) -> Server:
+        (root / "site.caddy").write_text(_text(contrib, site, root, port, prefix, values))
+        # It keeps its state in the home directory.
+        return Server(command, root / "error.log", environment={"HOME": str(root)})
+
+    with _serving(launch) as port:
+        yield Site(port, root, prefix)
+
+
+@contextlib.contextmanager
+def haproxy(
+    directory: Path, site: SiteFile, *, prefix: str = "", **values: object
+) -> Iterator[Site]:
+    """HAProxy on contrib/haproxy/SITE."""
+    program = require("haproxy", "haproxy")
+    root = directory / "haproxy"
+    root.mkdir()
+    contrib = CONTRIB / "haproxy"
+    (root / "haproxy.cfg").write_text(fill(contrib / "haproxy.cfg", ROOT=root))
+    command = [program, "-db", "-f", str(root / "haproxy.cfg"), "-f", str(root / "site.cfg")]
+
+    def launch(port: int) -> Server:
+        (root / "site.cfg").write_text(_text(contrib, site, root, port, prefix, values))
+        return Server(command, root / "error.log")
+
+    with _serving(launch) as port:
+        yield Site(port, root, prefix)
+
+
+def _text(
+    contrib: Path,
+    site: SiteFile,
+    root: Path,
+    port: int,
+    prefix: str,
+    values: dict[str, object],
+) -> str:
+    """The site's configuration: a file of contrib/ with its placeholders filled in."""
+    if not isinstance(site, str):
+        return site(port)
+    common: dict[str, object] = {
+        "ROOT": root,
+        "PORT": port,
+        "LISTEN": f"127.0.0.1:{port}",
+        "SITE": f"http://127.0.0.1:{port}",
+        "PREFIX": prefix,
+        "MOUNT": prefix or "/",
+        "NAME": "yourapplication",
+    }
+    if contrib.name == "nginx":
+        common["SERVER_NAME"] = "localhost"
+    return fill(contrib / site, **common, **values)
 
 
 @contextlib.contextmanager

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import select
 import shutil
 import signal
@@ -23,6 +22,8 @@ from types import TracebackType
 from typing import IO, NoReturn, Self
 
 import pytest
+
+from gateways.cli import templates
 
 DEADLINE_SECONDS = 30.0
 
@@ -51,8 +52,8 @@ def require(program: str, package: str) -> str:
 
 
 def fill(template: Path, **values: object) -> str:
-    """The text of a file in contrib/ with ``@NAME@`` replaced by the value of ``NAME``."""
-    return re.sub(r"@([A-Z_]+)@", lambda match: str(values[match[1]]), template.read_text())
+    """The text of a file in contrib/, filled in as ``gateways config`` does it."""
+    return templates.fill(template.read_text(), {name: str(values[name]) for name in values})
 
 
 def free_port() -> int:

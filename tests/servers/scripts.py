@@ -40,14 +40,10 @@ if __name__"""
 def script_directory(where: Path) -> Path:
     """A directory with the script, the application and all that they import."""
     where.mkdir()
-    for package in (*_PACKAGES, *_PACKAGES_OF_FLASK_ALONE):
-        spec = importlib.util.find_spec(package)
-        if spec is None or spec.submodule_search_locations is None:
-            raise RuntimeError(f"the package {package} is not installed")
-        shutil.copytree(spec.submodule_search_locations[0], where / package)
+    copy_packages(where, *_PACKAGES, *_PACKAGES_OF_FLASK_ALONE)
     shutil.copy(HERE / "flaskapp.py", where / "yourapplication.py")
     shutil.copy(HERE / "gate.py", where)
-    python = _interpreter(where)
+    python = interpreter(where, "gateways.fcgi, yourapplication")
     text = fill(CONTRIB / "demo" / "yourapplication.fcgi", PYTHON=python, SCRIPTS=where)
     write_script(where / "yourapplication.fcgi", text)
     # The same script for rules that put its name into every URL, and two ways to take it out.
@@ -58,16 +54,26 @@ def script_directory(where: Path) -> Path:
     return where
 
 
+def copy_packages(where: Path, *names: str) -> None:
+    """Installed packages; without the texts of other languages, which Django has 2,000 files of."""
+    unneeded = shutil.ignore_patterns("*.po", "*.mo")
+    for name in names:
+        spec = importlib.util.find_spec(name)
+        if spec is None or spec.submodule_search_locations is None:
+            raise RuntimeError(f"the package {name} is not installed")
+        shutil.copytree(spec.submodule_search_locations[0], where / name, ignore=unneeded)
+
+
 def write_script(path: Path, text: str) -> None:
     """An executable file."""
     path.write_text(text)
     path.chmod(0o755)
 
 
-def _interpreter(where: Path) -> str:
-    """A Python that the web server's user can run and that can import the application."""
+def interpreter(where: Path, modules: str) -> str:
+    """A Python that the web server's user can run and that can import ``modules`` from there."""
     candidates = [sys.executable, os.path.realpath(sys.executable), "/usr/bin/python3"]
-    check = ["-c", "import gateways.fcgi, yourapplication"]
+    check = ["-c", f"import {modules}"]
     python = next((python for python in candidates if _runs(where, [python, *check])), None)
     return python or missing(f"a Python that {WEB_SERVER_USER or 'this user'} may run", "python3")
 

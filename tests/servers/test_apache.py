@@ -12,7 +12,7 @@ import pytest
 
 from .client import Site
 from .flasksuite import FlaskSuite
-from .frontends import apache
+from .frontends import apache, backend_of
 from .harness import CONTRIB, gateway, gateway_on_tcp, has_ended, wait_until
 from .scripts import STRIPPED
 
@@ -29,7 +29,7 @@ def mod_proxy_fcgi_unix(place: Path, scripts: Path) -> Iterator[Site]:
     """A server that runs already, at the root."""
     with (
         gateway(place, "--script-name", "") as (_, path),
-        apache(place, "proxy-fcgi-unix.conf", SOCKET=path) as site,
+        apache(place, "proxy-fcgi-unix.conf", BACKEND=backend_of("apache", "fcgi", path)) as site,
     ):
         yield site
 
@@ -40,7 +40,12 @@ def mod_proxy_fcgi_tcp(place: Path, scripts: Path) -> Iterator[Site]:
     prefix = "/yourapplication"
     with (
         gateway_on_tcp(place, "--script-name", prefix) as (_, port),
-        apache(place, "proxy-fcgi-tcp.conf", BACKEND_PORT=port, prefix=prefix) as site,
+        apache(
+            place,
+            "proxy-fcgi-tcp.conf",
+            BACKEND=backend_of("apache", "fcgi", port),
+            prefix=prefix,
+        ) as site,
     ):
         yield site
 
@@ -78,7 +83,12 @@ def test_a_password_reaches_the_application(
 ) -> None:
     with (
         gateway(own_directory, "--script-name", "") as (_, path),
-        apache(own_directory, site_file, SCRIPTS=scripts, SOCKET=path) as site,
+        apache(
+            own_directory,
+            site_file,
+            SCRIPTS=scripts,
+            BACKEND=backend_of("apache", "fcgi", path),
+        ) as site,
     ):
         variables = site.get("/environ", Authorization="Basic dTpw").json()
         assert variables["HTTP_AUTHORIZATION"] == "Basic dTpw"

@@ -11,7 +11,7 @@ import pytest
 from .client import Site
 from .flaskapp import BIG, digest, pattern
 from .flasksuite import FlaskSuite, events_arrive_one_by_one
-from .frontends import lighttpd
+from .frontends import backend_of, lighttpd
 from .harness import gateway, gateway_on_tcp, has_ended, wait_until
 from .scripts import STRIPPED
 
@@ -29,7 +29,9 @@ def prefix_on_tcp(place: Path, scripts: Path) -> Iterator[Site]:
     prefix = "/yourapplication"
     with (
         gateway_on_tcp(place) as (_, port),
-        lighttpd(place, "prefix.conf", BACKEND_PORT=port, prefix=prefix) as site,
+        lighttpd(
+            place, "fcgi.conf", BACKEND=backend_of("lighttpd", "fcgi", port), prefix=prefix
+        ) as site,
     ):
         yield site
 

@@ -89,7 +89,11 @@ def supervisord(
         "GATEWAYS": GATEWAYS,
         "DIRECTORY": root,
         "APPLICATION": "versioned:app",
-        "SOCKET": root / "app.sock",
+        "SOCKET": f"unix://{root / 'app.sock'}",
+        "BIND": f"unix:{root / 'app.sock'}?mode=666",
+        "PROTOCOL": "fcgi",
+        "OPTIONS": "--script-name=",
+        "NAME": NAME,
         "LOGS": root,
     }
     (root / "conf.d").mkdir()
