@@ -464,15 +464,30 @@ def cgi_cannot_import(place: Path, scripts: Path) -> Texts:
     return started_by_each(place, script(scripts, text), ["mod_cgid"])
 
 
+def _printing(place: Path, scripts: Path, handler: str) -> Texts:
+    text = f"""
+from {handler} import CGIHandler
+from yourapplication import app
+
+def noisy(environ, start_response):
+    print("here I am", flush=True)
+    return app(environ, start_response)
+
+CGIHandler().run(noisy)
+"""
+    return started_by_each(place, script(scripts, text), ["mod_cgid"])
+
+
 @mistake
 def print_in_cgi(place: Path, scripts: Path) -> Texts:
     """The application prints."""
-    text = (
-        "from gateways.cgi import CGIHandler\nfrom yourapplication import app\n\n"
-        "def noisy(environ, start_response):\n    print('here I am')\n"
-        "    return app(environ, start_response)\n\nCGIHandler(script_name='').run(noisy)"
-    )
-    return started_by_each(place, script(scripts, text), ["mod_cgid"])
+    return _printing(place, scripts, "gateways.cgi")
+
+
+@mistake
+def print_in_other_cgi(place: Path, scripts: Path) -> Texts:
+    """The same with the handler of the guides."""
+    return _printing(place, scripts, "wsgiref.handlers")
 
 
 # -- the application ---------------------------------------------------------------------------
