@@ -1,8 +1,6 @@
 import cython
 
 
-cdef dict _kinds, _statuses
-
 
 cdef class _Kind:
     cdef readonly bint is_length
@@ -10,9 +8,10 @@ cdef class _Kind:
     cdef public str last
 
 
+@cython.locals(statuses=dict)
 cpdef int check_status(status) except -1
 
-@cython.locals(kinds=dict, kind=_Kind, text=str, item=tuple)
+@cython.locals(kinds=dict, kind=_Kind, text=str)
 cpdef check_headers(headers)
 
 cdef _Kind _classify(name)

@@ -53,7 +53,8 @@ class _Kind:
 
 def check_status(status: Any) -> int:
     """The code of ``status``; raises ApplicationError unless that is like "200 OK"."""
-    known = _statuses.get(status) if type(status) is str else None
+    statuses = _statuses
+    known = statuses.get(status) if type(status) is str else None
     if known is not None:
         return known
     if not isinstance(status, str):
