@@ -163,7 +163,7 @@ class _Call:
         first, _, rest = name.partition(".")
         what = self._names.get(first)
         path = self._script.name
-        if what is None and name:
+        if what is None and first in _names_of_module(self._script.tree):
             if not path.endswith(_SUFFIXES):
                 self._script.note(
                     self._node, f"copy {path} to a name that ends in {' or '.join(_SUFFIXES)}"
@@ -177,3 +177,18 @@ class _Call:
             self._node, "give the application a name (app = …), by which the command finds it"
         )
         return f"{path}:NAME"
+
+
+def _names_of_module(tree: ast.Module) -> set[str]:
+    """What an importer of the module finds in it, imports aside."""
+    found = set()
+    pending: list[ast.AST] = [*tree.body]
+    while pending:
+        node = pending.pop()
+        if isinstance(node, (ast.FunctionDef, ast.ClassDef)):
+            found.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            found.add(node.id)
+        elif not isinstance(node, (ast.AsyncFunctionDef, ast.Lambda, ast.comprehension)):
+            pending += ast.iter_child_nodes(node)
+    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import signal
 import socket
@@ -203,10 +202,3 @@ def _session(leader: int) -> list[int]:
 def left_of(served: Served) -> list[int]:
     """The processes of it that live."""
     return _session(served.process.pid)
-
-
-def command_in(text: str) -> str:
-    """The command that ``gateways migrate`` has named."""
-    match = re.search(r"The same without the script: (.*)", text)
-    assert match, text
-    return match[1]

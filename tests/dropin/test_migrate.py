@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +14,10 @@ from gateways.cli.equivalent import equivalent_commands
 from gateways.cli.migration import Script
 from gateways.errors import ConfigError
 from gateways.flup.standin import TARGETS
+
+from .serving import RUN, SCRIPTS, Place, serving
+
+MULTIPROCESS = "wsgi.multiprocess"
 
 
 def migrated(source: str) -> str:
@@ -151,6 +157,45 @@ SCGI = FCGI.replace("fcgi", "scgi")
 )
 def test_the_command_that_does_the_same(source: str, command: str) -> None:
     assert equivalent_commands(Script("script.fcgi", source.encode())) == [command]
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "def serve(app): WSGIServer(app).run()",
+        "WSGIServer(lambda e, s: []).run()",
+        "WSGIServer(make(1)).run()",
+    ],
+)
+def test_an_application_without_a_name_is_asked_for_one(call: str) -> None:
+    source = f"from flup.server.fcgi import WSGIServer\n{call}\n"
+    script = Script("script.fcgi", source.encode())
+    assert equivalent_commands(script) == ["gateways fcgi script.fcgi:NAME"]
+    assert "line 2: give the application a name" in script.notes[0]
+
+
+@pytest.mark.parametrize("name", ["fork_one.fcgi", "scgi_threads.py", "socket.fcgi"])
+def test_the_command_answers_as_the_script_does(tmp_path: Path, name: str) -> None:
+    place = Place(tmp_path)
+    script = place.script(name)
+    protocol = "scgi" if "scgi" in name else "fcgi"
+    address = place.address((SCRIPTS / name).read_text())
+    with serving(place, [*RUN, script], protocol, address) as served:
+        answers = served.answers()
+    (command,) = equivalent_commands(Script(str(script), script.read_bytes()))
+    words = [*RUN[:-1], *shlex.split(command)[1:], "--pythonpath", str(place.folder)]
+    with serving(place, words, protocol, address) as served:
+        again = served.answers()
+        assert served.stop() == 0
+    assert [answer.status for answer in again] == [answer.status for answer in answers]
+    for one, other in zip(answers[:3], again[:3], strict=True):
+        assert varying(one.body) == varying(other.body)
+
+
+def varying(body: bytes) -> dict[str, object]:
+    """What a visitor sees of it: the command always says that there may be other processes."""
+    seen: dict[str, object] = json.loads(body or b"{}")
+    return {name: value for name, value in seen.items() if name not in ("mine", MULTIPROCESS)}
 
 
 def test_the_command_prints_the_script_and_says_the_rest(tmp_path: Path) -> None:

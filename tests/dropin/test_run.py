@@ -88,6 +88,14 @@ def test_worker_processes_are_given_to_a_script_with_threads(place: Place) -> No
         wait_until(lambda: not left_of(served), "all have left")
 
 
+def test_a_script_of_ours_asks_for_worker_processes_itself(place: Place) -> None:
+    text = SERVE.replace("flup.server", "gateways") + "WSGIServer(application, workers='2').run()"
+    with serving(place, [sys.executable, write(place, text)], "fcgi", None) as served:
+        assert json.loads(served.ask("/").body)["wsgi.multiprocess"] is True
+        assert len(left_of(served)) == 3
+        assert served.stop() == 0
+
+
 def test_a_worker_is_replaced_after_max_requests(place: Place) -> None:
     text = """
 import os
