@@ -108,7 +108,7 @@ def events() -> Response:
                 yield f"data: {number}\n\n"
                 pipe.read(1)
 
-    response = Response(stream(), mimetype="text/event-stream")
+    response = Response(stream(), mimetype=request.args.get("type", "text/event-stream"))
     if "unbuffered" in request.args:
         response.headers["X-Accel-Buffering"] = "no"  # nginx heeds it whatever its configuration
     return response

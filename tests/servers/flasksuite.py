@@ -174,12 +174,14 @@ class BigBodies:
             assert response.read() == b""
 
 
-def events_arrive_one_by_one(site: Site, *, unbuffered: bool = True) -> None:
+def events_arrive_one_by_one(
+    site: Site, *, unbuffered: bool = True, mimetype: str = "text/event-stream"
+) -> None:
     """Each event is read before the application is allowed to make the next one.
 
     ``unbuffered`` says that the application asks nginx for it by a header.
     """
-    asks = "unbuffered=1&" if unbuffered else ""
+    asks = f"type={mimetype}&" + ("unbuffered=1&" if unbuffered else "")
     with (
         Fifo(site.directory / "events") as pipe,
         site.response("GET", f"/events?{asks}pipe={pipe.path}") as response,

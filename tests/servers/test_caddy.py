@@ -96,7 +96,7 @@ def test_a_prefix_and_static_files(own_directory: Path) -> None:
 
 
 def test_every_piece_is_sent_on_at_once(at_the_root: Site) -> None:
-    events_arrive_one_by_one(at_the_root, unbuffered=False)
+    events_arrive_one_by_one(at_the_root, unbuffered=False, mimetype="text/plain")
 
 
 def test_a_client_cannot_say_who_it_is(over_http: Site) -> None:

@@ -247,4 +247,4 @@ def test_what_a_test_leaves_behind_is_ended(own_directory: Path, launch: Launche
     assert server.stop(signal.SIGKILL) == -signal.SIGKILL
     assert {*launch.processes()} == {*children}
     launch.end()
-    assert all(map(has_ended, children))
+    wait_until(lambda: all(map(has_ended, children)), "they have ended")
