@@ -10,7 +10,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-SOURCES := $(shell find gateways -name '*.py' -o -name '*.pxd' -o -name '*.pyx')
+SOURCES := $(shell find gateways -name '*.py' -o -name '*.pxd' -o -name '*.pyx') $(shell find contrib -type f)
 
 .PHONY: run test test-compiled wheels lint bench bench-quick clean servers
 

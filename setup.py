@@ -13,12 +13,14 @@ An editable install stays pure, so that nobody edits a file that is not the one 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.build_py import build_py
 
 # All or none of them are compiled: they use each other's C types.
 COMPILED = [
@@ -84,6 +86,23 @@ def _is_required() -> bool:
     return os.environ.get("GATEWAYS_REQUIRE_COMPILED", "0") not in ("", "0")
 
 
+# The folders of contrib/ that `gateways config` fills in; a checkout has them beside the package.
+TEMPLATES = ["apache", "caddy", "haproxy", "lighttpd", "nginx", "supervisor", "systemd"]
+
+
+class BuildWithTemplates(build_py):
+    """Puts them into the package that is installed."""
+
+    def run(self) -> None:
+        """The modules, then the templates."""
+        super().run()
+        if self.editable_mode:
+            return
+        for name in TEMPLATES:
+            target = Path(self.build_lib, "gateways", "contrib", name)
+            shutil.copytree(Path("contrib", name), target, dirs_exist_ok=True)
+
+
 class BuildCompiled(build_ext):
     """Compiles all modules or, where that fails, none."""
 
@@ -140,5 +159,5 @@ def _source(name: str) -> str:
 if __name__ == "__main__":
     setup(
         ext_modules=_extensions() if _is_wanted() else [],
-        cmdclass={"build_ext": BuildCompiled},
+        cmdclass={"build_ext": BuildCompiled, "build_py": BuildWithTemplates},
     )

@@ -57,14 +57,17 @@ def problem(line: str) -> str:
     for end in ("&", "|", ";", "&&", ">"):
         if end in words:
             words = words[: words.index(end)]
-    name = words[1].rstrip(",;.")
-    command = gateways.get_command(click.Context(gateways), name)
-    if command is None:
-        return f"there is no command {name!r}"
+    command: click.Command = gateways
+    name, arguments = "gateways", words[1:]
+    while isinstance(command, click.Group) and arguments and arguments[0][0] != "-":
+        name = arguments.pop(0).rstrip(",;.").partition("|")[0]  # one of several will do
+        found = command.get_command(click.Context(command), name)
+        if found is None:
+            return f"there is no command {name!r}"
+        command = found
     known = {
         flag: option for option in command.params for flag in (*option.opts, *option.secondary_opts)
     }
-    arguments = words[2:]
     for flag in (word.partition("=")[0] for word in arguments if re.match("--?[a-z]", word)):
         if flag not in known and flag[:2] not in known and flag not in ("--help", "-h"):
             return f"gateways {name} has no {flag}"
@@ -77,6 +80,9 @@ def problem(line: str) -> str:
         command.make_context(name, list(arguments))
     except click.MissingParameter:
         return ""  # a command that is talked about, and not used
+    except click.BadParameter as error:
+        is_missing = isinstance(error.param, click.Argument) and "does not exist" in str(error)
+        return "" if is_missing else error.format_message()  # a script that is the reader's
     except click.ClickException as error:
         return error.format_message()
     except click.exceptions.Exit:

@@ -10,6 +10,7 @@ import importlib.util
 import click
 
 from gateways.cli.cgi import cgi
+from gateways.cli.config import config
 from gateways.cli.manage import reload, status
 from gateways.cli.migrate import migrate
 from gateways.cli.request import request
@@ -47,5 +48,5 @@ def gateways() -> None:
     """Serve a Python WSGI application behind any web server."""
 
 
-for _command in (*COMMANDS, run, migrate, reload, status, cgi, request):
+for _command in (*COMMANDS, run, migrate, config, reload, status, cgi, request):
     gateways.add_command(_command)

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
+from gateways.cli.script import ScriptStart, run_script
 from gateways.cli.start import Start, pack, serve, unpack
 from gateways.errors import ConfigError
 
@@ -25,14 +26,18 @@ _EXIT_USAGE = 2
 def main() -> None:
     """Do what the command line says, and exit."""
     words = sys.argv[1:]
-    if words and words[0] in SERVING and _ENDING.isdisjoint(words):
-        sys.exit(_serve(words))
+    if words and _ENDING.isdisjoint(words):
+        if words[0] in SERVING:
+            sys.exit(_begin(words, _serve))
+        if words[0] == "run":
+            sys.exit(_begin(words, _run))
     from gateways.cli.group import gateways
 
     gateways()
 
 
-def _serve(words: Sequence[str]) -> int:
+def _begin(words: Sequence[str], then: Callable[[tuple[Any, ...]], int]) -> int:
+    """Have the words read by a process apart, and do ``then`` with what they mean."""
     from gateways.core.descriptors import reopen_standard_descriptors
     from gateways.process.apart import Apart, LeftApart
 
@@ -40,9 +45,12 @@ def _serve(words: Sequence[str]) -> int:
     try:
         reading = Apart(functools.partial(_read, words))
         # Meanwhile, on another core.
-        import gateways.process.launch  # noqa: F401
+        if then is _serve:
+            import gateways.process.launch
+        else:
+            import gateways.flup.standin  # noqa: F401
 
-        start = unpack(reading.result())
+        packed = reading.result()
     except LeftApart as left:
         return left.status  # and has said why
     except ConfigError as error:
@@ -51,17 +59,26 @@ def _serve(words: Sequence[str]) -> int:
     except KeyboardInterrupt:
         print("\nAborted!", file=sys.stderr)
         return _EXIT_ABORTED
-    return serve(start)
+    return then(packed)
+
+
+def _serve(packed: tuple[Any, ...]) -> int:
+    return serve(unpack(packed))
+
+
+def _run(packed: tuple[Any, ...]) -> int:
+    return run_script(ScriptStart.unpack(packed))
 
 
 def _read(words: Sequence[str]) -> tuple[Any, ...]:
     """What the words mean, packed; SystemExit where click has said that they mean nothing."""
     from gateways.cli.group import gateways
 
-    taken: list[Start] = []
+    taken: list[Start | ScriptStart] = []
     try:
         gateways(words, obj=taken.append)
     except SystemExit:
         if not taken:
             raise
-    return pack(taken[0])
+    start = taken[0]
+    return start.pack() if isinstance(start, ScriptStart) else pack(start)

@@ -9,9 +9,9 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Sequence
-from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import Any
 
 from gateways.scgi import NoDefault
 from gateways.version import __version__
@@ -69,7 +69,7 @@ def _missing(name: str) -> ImportError:
     return ImportError(explain(name), name=name)
 
 
-class Finder(MetaPathFinder, Loader):
+class Finder:
     """A finder and loader of ``flup``, as far as that is ours to answer for."""
 
     def find_spec(
@@ -77,7 +77,7 @@ class Finder(MetaPathFinder, Loader):
     ) -> ModuleSpec | None:
         """The spec of one of ours; None leaves it to others."""
         if name == _SERVER or (name.startswith(f"{_SERVER}.") and name[12:] in TARGETS):
-            return ModuleSpec(name, self, origin="gateways", is_package=name == _SERVER)
+            return self._spec(name, is_package=name == _SERVER)
         if name.startswith(f"{_SERVER}."):
             raise _missing(name)
         if name != "flup" and not name.startswith("flup."):
@@ -85,8 +85,13 @@ class Finder(MetaPathFinder, Loader):
         if self._others_find(name, path):
             return None
         if name == "flup":
-            return ModuleSpec(name, self, origin="gateways", is_package=True)
+            return self._spec(name, is_package=True)
         raise _missing(name)
+
+    def _spec(self, name: str, *, is_package: bool) -> ModuleSpec:
+        # No Loader of importlib.abc, which would import tempfile and more.
+        loader: Any = self
+        return ModuleSpec(name, loader, origin="gateways", is_package=is_package)
 
     def _others_find(self, name: str, path: Sequence[str] | None) -> bool:
         finders = [finder for finder in sys.meta_path if finder is not self]

@@ -28,6 +28,7 @@ NEEDED_IN_A_JAIL = (
     "ast",
     "ctypes",
     "gateways.core.codecs",
+    "gateways.core.httpdate",
     "gateways.core.server",
     "gateways.protocols.auto",
     "gateways.protocols.http",

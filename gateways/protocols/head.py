@@ -14,7 +14,8 @@ def status_head(status: str, headers: Headers) -> bytes:
     ``Location`` for an internal redirect. It comes first, but where there may be a ``Location``:
     to HAProxy one that comes later says 302. The caller has validated all parts.
     """
-    if status[0] == "3" or status[:3] == "201":
+    code = status[:3]
+    if code == "201" or (code[0] == "3" and code != "304"):
         return _head([], [*headers, ("Status", status)])
     return _head(["Status: ", status, "\r\n"], headers)
 

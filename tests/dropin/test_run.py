@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from gateways.client import ConnectionLost, request
 from gateways.flup.standin import explain
+from tests.process.test_footprint import UNWANTED
 from tests.servers.harness import DEADLINE_SECONDS, free_port, wait_until
 
 from .serving import RUN, Place, left_of, serving
@@ -108,12 +110,49 @@ WSGIServer(app, maxRequests=3, minSpare=1, maxSpare=1, maxChildren=1).run()
         assert served.stop() == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
-def test_a_script_that_forks_is_told_of_a_restart(place: Place, number: signal.Signals) -> None:
+@pytest.mark.parametrize("module", ["fcgi", "fcgi_fork"])
+def test_options_come_from_the_environment_too(place: Place, module: str) -> None:
+    text = f"""
+import os
+from flup.server.{module} import WSGIServer
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [b'%d %a' % (os.getpid(), environ['wsgi.multithread'])]
+WSGIServer(app, minSpare=1, maxSpare=1).run()
+"""
+    ours = {"GATEWAYS_MAX_REQUESTS": "2", "GATEWAYS_THREADS": "3", "GATEWAYS_WORKERS": "1"}
+    with serving(place, [*RUN, write(place, text)], "fcgi", None, environment=ours) as served:
+        answers: list[list[bytes]] = []
+
+        def replaced() -> bool:
+            answers.append(served.ask("/").body.split())
+            return len({worker for worker, _ in answers}) > 1
+
+        wait_until(replaced, "a successor")
+        assert {threaded for _, threaded in answers} == {b"True"}
+        assert served.stop() == 0
+
+
+def test_workers_leave_when_their_script_is_killed(place: Place) -> None:
+    script = write(place, SERVE.replace("fcgi", "fcgi_fork") + "WSGIServer(application).run()")
+    with serving(place, [*RUN, script, "-b", place.socket], "fcgi", place.socket) as served:
+        assert served.ask("/").status == 200
+        served.process.kill()
+        served.process.wait()
+        wait_until(lambda: not left_of(served), "the workers have left")
+        assert not Path(place.socket).exists()
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGHUP, 1), (signal.SIGUSR2, 1), (signal.SIGUSR1, 0)]
+)
+def test_a_script_that_forks_is_told_of_a_restart(
+    place: Place, number: signal.Signals, status: int
+) -> None:
     text = SERVE.replace("fcgi", "fcgi_fork") + "raise SystemExit(WSGIServer(application).run())"
     with serving(place, [*RUN, write(place, text)], "fcgi", None) as served:
         assert served.ask("/").status == 200
-        assert served.stop(number) == 1
+        assert served.stop(number) == status
 
 
 def test_a_worker_that_dies_is_replaced(place: Place) -> None:
@@ -145,6 +184,24 @@ def test_the_logs_go_where_the_command_says(place: Place) -> None:
         assert served.log == ""
     assert "GET /seen" in access.read_text()
     assert "serving on" in errors.read_text()
+
+
+@pytest.mark.parametrize("module", ["fcgi", "fcgi_fork"])
+def test_a_process_that_serves_holds_nothing_that_is_not_needed_for_it(
+    place: Place, module: str
+) -> None:
+    text = f"""
+import sys
+from flup.server.{module} import WSGIServer
+def app(environ, start_response):
+    start_response('200 OK', [])
+    return [' '.join(sys.modules).encode()]
+WSGIServer(app).run()
+"""
+    with serving(place, [*RUN, write(place, text)], "fcgi", None) as served:
+        loaded = set(served.ask("/").body.decode().split())
+    bare = subprocess.check_output([sys.executable, "-c", "import sys; print(*sys.modules)"])
+    assert (loaded - set(bare.decode().split())) & UNWANTED == set()
 
 
 # -- a script's surroundings -------------------------------------------------------------------
@@ -197,6 +254,12 @@ raise SystemExit
     assert run(place, text).stdout == run(place, text, "without").stdout != ""
 
 
+def test_the_rest_of_an_installed_flup_stays_its_own(place: Place) -> None:
+    text = "import flup.client, flup.server.fcgi; print(flup.client.__file__)\nraise SystemExit"
+    done = run(place, text)
+    assert Path("flup", "client", "__init__.py") == Path(*Path(done.stdout.strip()).parts[-3:])
+
+
 # -- what goes wrong ---------------------------------------------------------------------------
 
 
@@ -224,7 +287,7 @@ def test_a_script_that_does_not_serve_says_why(
     done = run(place, text)
     assert (done.returncode, done.stdout) == (status, "")
     assert message in done.stderr
-    assert "gateways/cli/run.py" not in done.stderr
+    assert "gateways/cli/" not in done.stderr
 
 
 def test_a_port_that_is_taken_is_named_and_nothing_is_left(place: Place) -> None:

@@ -43,6 +43,36 @@ PROTOCOLS = {"FastCGI": "fcgi", "uwsgi": "uwsgi", "SCGI": "scgi", "HTTP": "http"
 _GATEWAYS = [sys.executable, "-m", "gateways"]
 _PREFIX = "/yourapplication"
 
+# The least that each needs; the distribution's files have the rest.
+AT_ROOT = "location / { include fastcgi_params; fastcgi_pass @BACKEND@; }"
+AT_ROOT_OF_LIGHTTPD = """
+fastcgi.server = ( "/" => (( "socket" => "@SOCKET@", "check-local" => "disable" )) )
+"""
+SCRIPT_OF_LIGHTTPD = """
+fastcgi.server = ( "/" => ((
+    "socket" => "@SOCKET@",
+    "bin-path" => "@SCRIPTS@/yourapplication.fcgi",
+    "check-local" => "disable",
+    "max-procs" => 1
+)) )
+"""
+FCGID = """
+ScriptAlias "/" "@SCRIPTS@/yourapplication.fcgi/"
+<Directory "@SCRIPTS@">
+    SetHandler fcgid-script
+    Options +ExecCGI
+    Require all granted
+</Directory>
+"""
+CGID = """
+LoadModule cgid_module /usr/lib/apache2/modules/mod_cgid.so
+ScriptSock "@ROOT@/cgisock"
+ScriptAlias "/" "@SCRIPTS@/yourapplication.cgi/"
+<Directory "@SCRIPTS@">
+    Require all granted
+</Directory>
+"""
+
 
 def mistake(made: Mistake) -> Mistake:
     """Enter a mistake under its name in the document."""
@@ -97,13 +127,29 @@ def site_on(
         yield site
 
 
+@contextlib.contextmanager
+def apache_proxy(
+    place: Path, backend: str, mount: str = "/", *, worker: str = "", inside: str = ""
+) -> Iterator[Site]:
+    """Apache with the least that takes it to a FastCGI server."""
+    text = f'ProxyPass "{mount}" "{backend}{mount}" {worker}\n'
+    text += f'<Location "/">\nRequire all granted\n{inside}\n</Location>'
+    with site_on(apache, place, text) as site:
+        yield site
+
+
+def on_unix(path: str) -> str:
+    """How Apache calls a FastCGI server on a Unix socket."""
+    return f"unix:{path}|fcgi://localhost"
+
+
 def behind_each(place: Path, path: str) -> Texts:
     """What nginx, Apache and lighttpd make of the FastCGI server at a Unix path."""
     texts = {}
     for name, running in {
-        "nginx": nginx(place, "root.conf", BACKEND=f"unix:{path}"),
-        "Apache": apache(place, "proxy-fcgi-unix.conf", SOCKET=path),
-        "lighttpd": lighttpd(place, "socket.conf", SOCKET=path),
+        "nginx": nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}"),
+        "Apache": apache_proxy(place, on_unix(path)),
+        "lighttpd": site_on(lighttpd, place, AT_ROOT_OF_LIGHTTPD, SOCKET=path),
     }.items():
         with running as site:
             texts[f"{name} visitor"] = visit(site)
@@ -127,14 +173,14 @@ def started_by_each(
     place.chmod(0o777)  # lighttpd makes the socket
     values: dict[str, Any] = {"SCRIPTS": where, "SOCKET": place / "app.sock"}
     starters = {
-        "mod_fcgid": (apache, place, "fcgid-root.conf"),
-        "mod_cgid": (apache, place / "cgi", "cgid.conf"),
-        "lighttpd": (lighttpd, place, "root.conf"),
+        "mod_fcgid": (apache, place, FCGID),
+        "mod_cgid": (apache, place / "cgi", CGID),
+        "lighttpd": (lighttpd, place, SCRIPT_OF_LIGHTTPD),
     }
     for name in names:
-        front_end, root, conf = starters[name]
+        front_end, root, text = starters[name]
         try:
-            with front_end(root, conf, **values) as site:
+            with site_on(front_end, root, text, **values) as site:
                 texts[f"{name} visitor"] = visit(site)
         except (RuntimeError, OSError) as error:
             if front_end is not lighttpd:
@@ -199,14 +245,15 @@ def nobody_listens(place: Path, scripts: Path) -> Texts:
 def wrong_port(place: Path, scripts: Path) -> Texts:
     """The same on TCP."""
     port = free_port()
+    on_tcp = f'fastcgi.server = ( "/" => (( "host" => "127.0.0.1", "port" => {port} )) )'
     texts = {}
     for name, running in {
-        "nginx": nginx(place, "root.conf", BACKEND=f"127.0.0.1:{port}"),
-        "Apache": apache(place, "proxy-fcgi-tcp.conf", BACKEND_PORT=port),
-        "lighttpd": lighttpd(place, "prefix.conf", BACKEND_PORT=port),
+        "nginx": nginx_on(place, AT_ROOT, BACKEND=f"127.0.0.1:{port}"),
+        "Apache": apache_proxy(place, f"fcgi://127.0.0.1:{port}"),
+        "lighttpd": site_on(lighttpd, place, on_tcp),
     }.items():
         with running as site:
-            texts[f"{name} visitor"] = visit(site, f"{_PREFIX}/")
+            texts[f"{name} visitor"] = visit(site)
         texts[name] = errors_of(site)
     return texts
 
@@ -286,12 +333,24 @@ def tls_to_a_plain_socket(place: Path, scripts: Path) -> Texts:
 def prefix_not_set(place: Path, scripts: Path) -> Texts:
     """Mounted at a prefix, and nobody has said so."""
     text = f"location {_PREFIX}/ {{ include fastcgi_params; fastcgi_pass @BACKEND@; }}"
+    text += f"location /http{_PREFIX}/ {{ proxy_pass http://unix:@HTTP@:{_PREFIX}/; }}"
+    options = [f"--bind=http:unix:{place}/http.sock?mode=666"]
+    texts = {}
+    with gateway(place, *options, protocol="serve") as (server, path):
+        backends: dict[str, Any] = {"BACKEND": f"unix:{path}", "HTTP": place / "http.sock"}
+        with nginx_on(place, text, **backends) as site:
+            texts["nginx visitor"] = visit(site, f"{_PREFIX}/greet/you")
+            texts["HTTP visitor"] = visit(site, f"/http{_PREFIX}/greet/you")
+        with apache_proxy(place, on_unix(path), f"{_PREFIX}/") as site:
+            texts["Apache visitor"] = visit(site, f"{_PREFIX}/greet/you")
+        texts["gateways"] = server.log
     with (
-        gateway(place) as (server, path),
-        nginx_on(place, text, BACKEND=f"unix:{path}") as site,
+        gateway(place, *options, "--script-name", _PREFIX, protocol="serve"),
+        nginx_on(place / "mended", text, **backends) as site,
     ):
-        texts = {"nginx visitor": visit(site, f"{_PREFIX}/greet/you")}
-    return texts | {"gateways": server.log}
+        texts["mended nginx visitor"] = visit(site, f"{_PREFIX}/greet/you")
+        texts["mended HTTP visitor"] = visit(site, f"/http{_PREFIX}/greet/you")
+    return texts
 
 
 _STILL_THERE = f"""location {_PREFIX}/ {{
@@ -299,29 +358,46 @@ _STILL_THERE = f"""location {_PREFIX}/ {{
     fastcgi_param SCRIPT_NAME {_PREFIX};
     fastcgi_param PATH_INFO $fastcgi_script_name;
     fastcgi_pass @BACKEND@;
+}}
+location /uwsgi/ {{
+    include uwsgi_params;
+    uwsgi_param SCRIPT_NAME /uwsgi;
+    uwsgi_pass @UWSGI@;
 }}"""
+
+
+def _prefix_left_in(place: Path, path: str, app: str, *options: str) -> Texts:
+    uwsgi = f"unix:{place}/uwsgi.sock"
+    with (
+        gateway(place, f"--bind=uwsgi:{uwsgi}?mode=666", *options, app=app, protocol="serve") as (
+            server,
+            fcgi,
+        ),
+        nginx_on(place, _STILL_THERE, BACKEND=f"unix:{fcgi}", UWSGI=uwsgi) as site,
+    ):
+        texts = {"nginx visitor": visit(site, f"{_PREFIX}{path}")}
+        if not options:
+            texts["uwsgi visitor"] = visit(site, f"/uwsgi{path}")
+    return texts | {"gateways": server.log}
+
+
+def _with_its_remedy(place: Path, path: str, app: str, script_name: str) -> Texts:
+    mended = place / "mended"
+    mended.mkdir()
+    texts = _prefix_left_in(mended, path, app, "--script-name", script_name)
+    return _prefix_left_in(place, path, app) | {"mended nginx visitor": texts["nginx visitor"]}
 
 
 @mistake
 def prefix_left_in_the_path(place: Path, scripts: Path) -> Texts:
     """SCRIPT_NAME holds the prefix, and so does PATH_INFO."""
-    with (
-        gateway(place) as (server, path),
-        nginx_on(place, _STILL_THERE, BACKEND=f"unix:{path}") as site,
-    ):
-        texts = {"nginx visitor": visit(site, f"{_PREFIX}/greet/you")}
-    return texts | {"gateways": server.log}
+    return _with_its_remedy(place, "/greet/you", "flaskapp:app", _PREFIX)
 
 
 @mistake
 def prefix_twice(place: Path, scripts: Path) -> Texts:
     """The same for an application that has the prefix in its own routes."""
-    with (
-        gateway(place, app="troubled:prefixed") as (server, path),
-        nginx_on(place, _STILL_THERE, BACKEND=f"unix:{path}") as site,
-    ):
-        texts = {"nginx visitor": visit(site, f"{_PREFIX}/old")}
-    return texts | {"gateways": server.log}
+    return _with_its_remedy(place, "/old", "troubled:prefixed", "")
 
 
 @mistake
@@ -329,7 +405,7 @@ def prefix_elsewhere(place: Path, scripts: Path) -> Texts:
     """--script-name names a prefix at which the web server has nothing."""
     with (
         gateway(place, "--script-name", _PREFIX) as (server, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         texts = {"nginx visitor": visit(site, "/greet/you")}
     return texts | {"gateways": server.log}
@@ -338,14 +414,17 @@ def prefix_elsewhere(place: Path, scripts: Path) -> Texts:
 @mistake
 def root_of_lighttpd(place: Path, scripts: Path) -> Texts:
     """Mounted at "/" without fix-root-scriptname."""
-    text = (
-        """fastcgi.server = ( "/" => (( "socket" => "@SOCKET@", "check-local" => "disable" )) )"""
-    )
     with (
         gateway(place) as (_, path),
-        site_on(lighttpd, place, text, SOCKET=path) as site,
+        site_on(lighttpd, place, AT_ROOT_OF_LIGHTTPD, SOCKET=path) as site,
     ):
-        return {"lighttpd visitor": visit(site, "/greet/you")}
+        texts = {"lighttpd visitor": visit(site, "/greet/you")}
+    mended = place / "mended"
+    with (
+        gateway(place, "--script-name", "") as (_, path),
+        site_on(lighttpd, mended, AT_ROOT_OF_LIGHTTPD, SOCKET=path) as site,
+    ):
+        return texts | {"mended lighttpd visitor": visit(site, "/greet/you")}
 
 
 # -- scripts -----------------------------------------------------------------------------------
@@ -366,6 +445,12 @@ def wrong_interpreter(place: Path, scripts: Path) -> Texts:
 
 
 @mistake
+def carriage_return(place: Path, scripts: Path) -> Texts:
+    """The first line was written on Windows."""
+    return started_by_each(place, script(scripts, "").replace("\n", "\r\n"), ["mod_cgid"])
+
+
+@mistake
 def script_cannot_import(place: Path, scripts: Path) -> Texts:
     """A package that this interpreter does not have."""
     text = "from gateways.fcgi import WSGIServer\nfrom no_such_package import app\n"
@@ -379,15 +464,30 @@ def cgi_cannot_import(place: Path, scripts: Path) -> Texts:
     return started_by_each(place, script(scripts, text), ["mod_cgid"])
 
 
+def _printing(place: Path, scripts: Path, handler: str) -> Texts:
+    text = f"""
+from {handler} import CGIHandler
+from yourapplication import app
+
+def noisy(environ, start_response):
+    print("here I am", flush=True)
+    return app(environ, start_response)
+
+CGIHandler().run(noisy)
+"""
+    return started_by_each(place, script(scripts, text), ["mod_cgid"])
+
+
 @mistake
 def print_in_cgi(place: Path, scripts: Path) -> Texts:
     """The application prints."""
-    text = (
-        "from gateways.cgi import CGIHandler\nfrom yourapplication import app\n\n"
-        "def noisy(environ, start_response):\n    print('here I am')\n"
-        "    return app(environ, start_response)\n\nCGIHandler(script_name='').run(noisy)"
-    )
-    return started_by_each(place, script(scripts, text), ["mod_cgid"])
+    return _printing(place, scripts, "gateways.cgi")
+
+
+@mistake
+def print_in_other_cgi(place: Path, scripts: Path) -> Texts:
+    """The same with the handler of the guides."""
+    return _printing(place, scripts, "wsgiref.handlers")
 
 
 # -- the application ---------------------------------------------------------------------------
@@ -408,7 +508,7 @@ def reload_cannot_import(place: Path, scripts: Path) -> Texts:
     options = ("--pythonpath", str(place), "--pidfile", str(place / "pid"))
     with (
         gateway(place, *options, app="versioned:app") as (server, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         visit(site)  # the first one has been loaded
         write_application(place, "2", "import no_such_package")
@@ -425,13 +525,11 @@ def reload_cannot_import(place: Path, scripts: Path) -> Texts:
 @mistake
 def application_raises(place: Path, scripts: Path) -> Texts:
     """A bug."""
-    binds = [f"--bind=uwsgi:unix:{place}/uwsgi.sock?mode=666"]
-    application = {"app": "flaskapp:raising", "protocol": "serve"}
-    with gateway(place, *binds, **application) as (server, path):
-        with nginx(place, "root.conf", BACKEND=f"unix:{path}") as site:
+    with gateway(place, app="flaskapp:raising") as (server, path):
+        with nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site:
             texts = {"nginx visitor": visit(site, "/some/page")}
         texts["nginx"] = errors_of(site)
-        with apache(place, "proxy-fcgi-unix.conf", SOCKET=path) as site:
+        with apache_proxy(place, on_unix(path)) as site:
             texts["Apache visitor"] = visit(site, "/some/page")
         texts["Apache"] = errors_of(site)
     return texts | {"gateways": server.log}
@@ -445,7 +543,7 @@ def body_too_large_for_nginx(place: Path, scripts: Path) -> Texts:
     """More than client_max_body_size, 1m."""
     with (
         gateway(place) as (_, path),
-        nginx(place, "stock.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         texts = {"nginx visitor": visit(site, "/upload", "POST", bytes(1_100_000))}
     return texts | {"nginx": errors_of(site)}
@@ -456,7 +554,7 @@ def body_too_large(place: Path, scripts: Path) -> Texts:
     """More than --max-body."""
     with (
         gateway(place, "--max-body", "2k") as (server, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         texts = {"nginx visitor": visit(site, "/upload", "POST", bytes(3000))}
     return texts | {"gateways": server.log}
@@ -465,17 +563,18 @@ def body_too_large(place: Path, scripts: Path) -> Texts:
 @mistake
 def body_too_large_for_fcgid(place: Path, scripts: Path) -> Texts:
     """More than FcgidMaxRequestLen, 131072."""
-    text = """
-ScriptAlias "/" "@SCRIPTS@/yourapplication.fcgi/"
-<Directory "@SCRIPTS@">
-    SetHandler fcgid-script
-    Options +ExecCGI
-    Require all granted
-</Directory>
-"""
-    with site_on(apache, place, text, SCRIPTS=scripts) as site:
+    with site_on(apache, place, FCGID, SCRIPTS=scripts) as site:
         texts = {"mod_fcgid visitor": visit(site, "/upload", "POST", bytes(131_073))}
     return texts | {"mod_fcgid": errors_of(site)}
+
+
+@mistake
+def body_too_large_for_lighttpd(place: Path, scripts: Path) -> Texts:
+    """More than server.max-request-size, in KiB."""
+    text = f"server.max-request-size = 2{AT_ROOT_OF_LIGHTTPD}"
+    with site_on(lighttpd, place, text, SOCKET=place / "app.sock") as site:
+        texts = {"lighttpd visitor": visit(site, "/upload", "POST", bytes(3000))}
+    return texts | {"lighttpd": errors_of(site)}
 
 
 @mistake
@@ -483,7 +582,7 @@ def headers_too_large(place: Path, scripts: Path) -> Texts:
     """More than --max-variables-bytes; more than nginx takes itself."""
     with (
         gateway(place, "--max-variables-bytes", "4k") as (server, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         texts = {
             "nginx visitor": visit(site, headers={"Cookie": "x" * 5000}),
@@ -507,15 +606,22 @@ def web_server_times_out(place: Path, scripts: Path) -> Texts:
     texts = {}
     with gateway(place, "--script-name", "") as (_, path):
         options = "fastcgi_read_timeout 1;\n"
-        with nginx(place, "root.conf", options=options, BACKEND=f"unix:{path}") as site:
+        with nginx_on(place, AT_ROOT, options=options, BACKEND=f"unix:{path}") as site:
             texts["nginx visitor"] = _slow(site, place)
         texts["nginx"] = errors_of(site)
-        text = 'ProxyPass "/" "unix:@SOCKET@|fcgi://localhost/" timeout=1\n'
-        text += '<Location "/">\nRequire all granted\n</Location>'
-        with site_on(apache, place, text, SOCKET=path) as site:
+        with apache_proxy(place, on_unix(path), worker="timeout=1") as site:
             texts["Apache visitor"] = _slow(site, place)
         texts["Apache"] = errors_of(site)
     return texts
+
+
+@mistake
+def fcgid_times_out(place: Path, scripts: Path) -> Texts:
+    """A script takes longer than FcgidIOTimeout."""
+    text = f"{FCGID}FcgidIOTimeout 1\n"
+    with site_on(apache, place, text, SCRIPTS=scripts) as site:
+        texts = {"mod_fcgid visitor": _slow(site, place)}
+    return texts | {"mod_fcgid": errors_of(site)}
 
 
 @mistake
@@ -523,7 +629,7 @@ def request_times_out(place: Path, scripts: Path) -> Texts:
     """--timeout."""
     with (
         gateway(place, "--timeout", "0.5", app="troubled:sleepy") as (server, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
+        nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}") as site,
     ):
         texts = {"nginx visitor": visit(site, "/report")}
     return texts | {"nginx": errors_of(site), "gateways": server.log}
@@ -532,12 +638,21 @@ def request_times_out(place: Path, scripts: Path) -> Texts:
 @mistake
 def buffered(place: Path, scripts: Path) -> Texts:
     """Events that the web server keeps until there are many."""
-    with (
-        gateway(place) as (_, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
-        Fifo(place / "pipe") as pipe,
-        site.raw() as client,
-    ):
+    texts = {}
+    with gateway(place, "--script-name", "") as (_, path), Fifo(place / "pipe") as pipe:
+        for name, running in {
+            "nginx": nginx_on(place, AT_ROOT, BACKEND=f"unix:{path}"),
+            "Apache": apache_proxy(place, on_unix(path)),
+            "lighttpd": site_on(lighttpd, place, AT_ROOT_OF_LIGHTTPD, SOCKET=path),
+        }.items():
+            with running as site:
+                texts[f"{name} visitor"] = _held_back(site, pipe)
+    return texts
+
+
+def _held_back(site: Site, pipe: Fifo) -> str:
+    """The answer of which nothing is seen before its end."""
+    with site.raw() as client:
         client.sendall(f"GET /events?pipe={pipe.path} HTTP/1.0\r\n\r\n".encode())
         for _ in range(2):
             pipe.send()
@@ -546,8 +661,8 @@ def buffered(place: Path, scripts: Path) -> Texts:
         ready, _, _ = select.select([client], [], [], 0.5)
         pipe.send()
         answer = b"".join(iter(lambda: client.recv(65536), b"")).decode()
-    assert not ready, "nothing is seen before the end"
-    return {"nginx visitor": answer.partition(" ")[2]}
+    assert not ready, "something is seen before the end"
+    return answer.partition(" ")[2]
 
 
 def _unread(path: Path) -> int:
@@ -563,39 +678,50 @@ def _unread(path: Path) -> int:
 @mistake
 def authorization_lost(place: Path, scripts: Path) -> Texts:
     """Apache keeps the Authorization header to itself."""
-    text = 'ProxyPass "/" "unix:@SOCKET@|fcgi://localhost/"\n'
-    text += '<Location "/">\nRequire all granted\n</Location>'
-    with (
-        gateway(place, "--script-name", "", app="troubled:guarded") as (_, path),
-        site_on(apache, place, text, SOCKET=path) as site,
-    ):
-        return {"Apache visitor": visit(site, headers={"Authorization": "Basic dTpw"})}
+    headers = {"Authorization": "Basic dTpw"}
+    with gateway(place, "--script-name", "", app="troubled:guarded") as (_, path):
+        with apache_proxy(place, on_unix(path)) as site:
+            texts = {"Apache visitor": visit(site, headers=headers)}
+        mended = place / "mended"
+        with apache_proxy(mended, on_unix(path), inside="CGIPassAuth On") as site:
+            return texts | {"mended Apache visitor": visit(site, headers=headers)}
 
 
 @mistake
 def port_lost(place: Path, scripts: Path) -> Texts:
     """Debian's fastcgi_params send HTTP_HOST without the port."""
-    with (
-        gateway(place, app="troubled:redirecting") as (_, path),
-        nginx(place, "root.conf", BACKEND=f"unix:{path}") as site,
-    ):
-        return {"nginx visitor": visit(site)}
+    text = "location / { include fastcgi_params; @MORE@ fastcgi_pass @BACKEND@; }"
+    texts = {}
+    with gateway(place, app="troubled:redirecting") as (_, path):
+        for who, more in {"": "", "mended ": "fastcgi_param HTTP_HOST $http_host;"}.items():
+            where = place / (who.strip() or "made")
+            with nginx_on(where, text, BACKEND=f"unix:{path}", MORE=more) as site:
+                texts[f"{who}nginx visitor"] = visit(site)
+    return texts
 
 
 @mistake
 def https_lost(place: Path, scripts: Path) -> Texts:
     """A proxy has taken TLS off, and the application makes http:// links."""
-    http = (
-        "location /http { proxy_set_header X-Forwarded-Proto https; proxy_pass http://unix:@A@:; }"
-    )
-    fcgi = "location / { include fastcgi_params; fastcgi_pass unix:@B@; }"
-    options = [f"--bind=http:unix:{place}/http.sock?mode=666", "--forwarded-allow-ips", "192.0.2.1"]
-    with (
-        gateway(place, *options, app="troubled:redirecting", protocol="serve") as (server, path),
-        nginx_on(place, f"{http}\n{fcgi}", A=place / "http.sock", B=path) as site,
-    ):
-        texts = {
-            "HTTP visitor": visit(site, "/http"),
-            "FastCGI visitor": visit(site, headers={"X-Forwarded-Proto": "https"}),
-        }
+    text = """
+location /http { proxy_set_header X-Forwarded-Proto https; proxy_pass http://unix:@HTTP@:; }
+location /mended { include fastcgi_params; fastcgi_param HTTPS on; fastcgi_pass unix:@FCGI@; }
+location / { include fastcgi_params; fastcgi_pass unix:@FCGI@; }
+"""
+    proxies = {"": "192.0.2.1", "mended ": "unix"}
+    texts = {}
+    for who, proxy in proxies.items():
+        options = [f"--bind=http:unix:{place}/http.sock?mode=666", "--forwarded-allow-ips", proxy]
+        where = place / (who.strip() or "made")
+        with (
+            gateway(place, *options, app="troubled:redirecting", protocol="serve") as (
+                server,
+                path,
+            ),
+            nginx_on(where, text, HTTP=place / "http.sock", FCGI=path) as site,
+        ):
+            texts[f"{who}HTTP visitor"] = visit(site, "/http")
+            headers = {"X-Forwarded-Proto": "https"}
+            path = "/mended" if who else "/"
+            texts[f"{who}FastCGI visitor"] = visit(site, path, headers=headers)
     return texts | {"gateways": server.log}

@@ -14,7 +14,7 @@ from pwd import getpwnam
 import pytest
 
 from .client import Site
-from .frontends import apache
+from .frontends import apache, backend_of
 from .harness import WEB_SERVER_USER, Server, gateway, gateway_on_tcp
 
 # As a guide has it; @HERE@ is /var/www/yourapplication there.
@@ -69,13 +69,20 @@ def deployed(place: Path, mount: str, *words: str, app: str) -> Iterator[tuple[S
     if mount:
         with (
             gateway_on_tcp(place, *options, app=app) as (server, port),
-            apache(place, "proxy-fcgi-tcp.conf", BACKEND_PORT=port, prefix=mount) as site,
+            apache(
+                place,
+                "proxy-fcgi-tcp.conf",
+                prefix=mount,
+                BACKEND=backend_of("apache", "fcgi", port),
+            ) as site,
         ):
             yield site, server
     else:
         with (
             gateway(place, *options, app=app) as (server, path),
-            apache(place, "proxy-fcgi-unix.conf", SOCKET=path) as site,
+            apache(
+                place, "proxy-fcgi-unix.conf", BACKEND=backend_of("apache", "fcgi", path)
+            ) as site,
         ):
             yield site, server
 

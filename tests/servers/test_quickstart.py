@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .client import Site
 from .frontends import nginx
-from .harness import REPOSITORY, Server
+from .harness import REPOSITORY, Server, require
 
 _BLOCK = re.compile(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PORT = "8080"
@@ -118,6 +118,7 @@ class Newcomer:
 
 
 def test_the_commands_of_the_pages_lead_to_a_site(own_directory: Path) -> None:
+    require("curl", "curl")
     found = blocks()
     assert [kind for kind, _, _ in found].count("console") >= 3
     with contextlib.ExitStack() as stack:

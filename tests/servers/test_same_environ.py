@@ -6,6 +6,8 @@ What differs is listed here, with its reason; anything else that differs is a fa
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,7 @@ import pytest
 
 from .client import Site
 from .frontends import apache, backend_of, caddy, haproxy, lighttpd, nginx
-from .harness import gateway
+from .harness import REPOSITORY, gateway
 from .test_cgi import Deployment, deployed
 
 # web server and protocol -> its configuration, and options of the server behind it
@@ -32,7 +34,7 @@ RUNNING: dict[str, tuple[Callable[..., Any], str, str, list[str]]] = {
     "lighttpd-uwsgi": (lighttpd, "uwsgi.conf", "uwsgi", []),
     "caddy-fcgi": (caddy, "fcgi.caddy", "fcgi", ["--script-name", ""]),
     "caddy-http": (caddy, "http.caddy", "http", []),
-    "haproxy-fcgi": (haproxy, "fcgi.cfg", "fcgi", ["--script-name", "", "--no-trust-remote-user"]),
+    "haproxy-fcgi": (haproxy, "fcgi.cfg", "fcgi", ["--script-name", ""]),
     "haproxy-http": (haproxy, "http.cfg", "http", []),
 }
 SCRIPTS = {
@@ -126,12 +128,80 @@ def test_the_environ_is_the_same_everywhere(front_end: tuple[str, Site], probe: 
     assert {known: environ.get(known) for known in expected} == expected
 
 
-# Over the gateway protocols most web servers send a path that they have resolved; these two do not.
-VERBATIM = ("caddy-fcgi", "haproxy-fcgi")
+DOCUMENT = REPOSITORY / "docs" / "deployments.md"
+
+# What is sent -> how what arrived is called in the table of docs/deployments.md.
+OBSERVED: dict[str, tuple[bytes, Callable[[dict[str, Any]], str]]] = {
+    "`Host` with a port": (
+        b"GET /environ HTTP/1.1\r\nHost: 127.0.0.1:81",
+        lambda environ: "kept" if environ["HTTP_HOST"] == "127.0.0.1:81" else "no port",
+    ),
+    "`a%2Fb`": (b"GET /environ/a%2Fb HTTP/1.1", lambda environ: f"`{environ['PATH_INFO'][9:]}`"),
+    "`a//b`": (b"GET /environ/a//b HTTP/1.1", lambda environ: f"`{environ['PATH_INFO'][9:]}`"),
+    "`a/../b`": (b"GET /environ/a/../b HTTP/1.1", lambda environ: f"`{environ['PATH_INFO'][9:]}`"),
+    "`%E9`": (
+        b"GET /environ/%E9 HTTP/1.1",
+        lambda environ: "kept" if environ["PATH_INFO"] == "/environ/\xe9" else "changed",
+    ),
+    "`http://x/…`": (
+        b"GET http://127.0.0.1/environ HTTP/1.1\r\nHost: 127.0.0.1",
+        lambda environ: "a path" if environ["REQUEST_URI"][0] == "/" else "whole",
+    ),
+    "two cookie fields": (
+        b"GET /environ HTTP/1.1\r\nCookie: a=1\r\nCookie: b=2",
+        lambda environ: f"`{environ['HTTP_COOKIE']}`",
+    ),
+    "two `X-Dup`": (
+        b"GET /environ HTTP/1.1\r\nX-Dup: 1\r\nX-Dup: 2",
+        lambda environ: f"`{environ['HTTP_X_DUP']}`",
+    ),
+    "`X_Under`": (
+        b"GET /environ HTTP/1.1\r\nX_Under: 1",
+        lambda environ: "kept" if "HTTP_X_UNDER" in environ else "dropped",
+    ),
+    "chunked POST": (
+        b"POST /environ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na=1\r\n0",
+        lambda environ: "length" if "CONTENT_LENGTH" in environ else "no length",
+    ),
+    "HTTP/1.0": (
+        b"GET /environ HTTP/1.0",
+        lambda environ: "kept" if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else "1.1",
+    ),
+    "unchecked password": (
+        b"GET /environ HTTP/1.1\r\nAuthorization: Basic dTpw",
+        lambda environ: "REMOTE_USER" if "REMOTE_USER" in environ else "no",
+    ),
+}
 
 
-def test_some_show_a_path_as_it_was_sent(front_end: tuple[str, Site]) -> None:
+def observed(site: Site) -> list[str]:
+    """What became of each, or the status of its refusal."""
+    cells = []
+    for request, describe in OBSERVED.values():
+        head, *rest = request.split(b"\r\n", 1)
+        lines = [head, *([] if b"Host:" in request else [b"Host: 127.0.0.1"]), *rest]
+        with site.raw() as client:
+            client.sendall(b"\r\n".join(lines).replace(b"\r\n\r\n3", END + b"3") + END)
+            with http.client.HTTPResponse(client) as response:
+                response.begin()
+                body = response.read()
+        cells.append(describe(json.loads(body)) if response.status == 200 else f"{response.status}")
+    return cells
+
+
+END = b"\r\nConnection: close\r\n\r\n"
+
+
+def documented() -> dict[str, list[str]]:
+    """The table of the page: by the names of FRONT_ENDS, a cell for each of OBSERVED."""
+    rows = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| ")]
+    cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+    (heading,) = (row for row in cells if row[1:] == list(OBSERVED))
+    return {row[0].strip("`"): row[1:] for row in cells if len(row) == len(heading)}
+
+
+def test_what_a_web_server_changes_is_documented(front_end: tuple[str, Site]) -> None:
     name, site = front_end
-    path = site.get("/environ/a/../b%20c").json()["PATH_INFO"]
-    verbatim = name.endswith("-http") or name in VERBATIM
-    assert path == ("/environ/a/../b c" if verbatim else "/environ/b c")
+    assert dict(zip(OBSERVED, observed(site), strict=True)) == dict(
+        zip(OBSERVED, documented()[name], strict=True)
+    )

@@ -1,0 +1,331 @@
+"""Several machines behind one web server: one is killed, one is cut off, one is drained.
+
+Each is a network namespace; the load is of requests that change nothing, and none of them may fail.
+docs/machines.md says what this prints.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import itertools
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from gateways.client import request
+
+from .client import Site
+from .frontends import haproxy, nginx
+from .harness import (
+    Server,
+    free_port,
+    room,
+    wait_until,
+)
+from .launching import asking_all_the_time
+from .network import Network, network
+
+NAMES = ("first", "second", "third")
+FCGI_PORT, UWSGI_PORT = 9000, 3031
+ASKERS = 6
+PAUSE_SECONDS = 0.01  # of each of them, between two requests
+
+APPLICATION = """
+import os, time
+
+def app(environ, start_response):
+    path = environ["PATH_INFO"]
+    if path.endswith("7"):  # some are running whenever something happens
+        time.sleep(0.05)
+    ill = os.path.exists(f"ill-{os.environ['HOST']}")
+    start_response("500 Ill" if ill else "200 OK", [("Content-Type", "text/plain")])
+    return [f"{os.environ['HOST']} {path}".encode()]
+"""
+
+
+class Deployment:
+    """The hosts, and what they run."""
+
+    def __init__(self, net: Network, directory: Path) -> None:
+        self.net = net
+        self.directory = directory
+        self.hosts = dict(zip(NAMES, net.hosts, strict=True))
+        self.servers: dict[str, Server] = {}
+        (directory / "app.py").write_text(APPLICATION)
+
+    def address(self, name: str, port: int = FCGI_PORT) -> str:
+        """Where a host listens."""
+        return f"{self.hosts[name].address}:{port}"
+
+    def start(self, name: str) -> None:
+        """Serve on a host, and wait until it is reached from the front."""
+        binds = [f"fcgi:{self.address(name)}", f"uwsgi:{self.address(name, UWSGI_PORT)}"]
+        words = [word for bind in binds for word in ("--bind", bind)]
+        words += ["--workers", "2", "--script-name", "", "app:app"]
+        command = [sys.executable, "-m", "gateways", "serve", *words]
+        with self.hosts[name].inside():
+            server = Server(command, self.directory / f"{name}.log", environment={"HOST": name})
+        self.servers[name] = server
+        for port in (FCGI_PORT, UWSGI_PORT):
+            server.wait_until_accepting((self.hosts[name].address, port))
+
+    def kill(self, name: str) -> None:
+        """All of it at once."""
+        self.hosts[name].kill()
+        self.servers.pop(name).process.wait()
+
+    def end(self) -> None:
+        """Kill what is left."""
+        for name in list(self.servers):
+            self.kill(name)
+
+
+class Watch(Protocol):
+    """Which hosts a web server gives requests to."""
+
+    def last_given(self, name: str, since: float) -> float:
+        """When it gave one to this host for the last time; ``since`` is when that one died."""
+
+    def settled(self, name: str, since: float) -> bool:
+        """Whether it has noticed."""
+
+
+Front = Callable[[Deployment], contextlib.AbstractContextManager[tuple[Site, Watch]]]
+
+
+# nginx, and its log
+
+
+class NginxWatch:
+    """Its log has every address that a request was tried at."""
+
+    # The format of that log; the first two numbers are in seconds.
+    OPTIONS = "log_format tried '$msec $request_time $upstream_addr';\naccess_log {} tried;\n"
+    PAUSE_SECONDS = 4.0  # fail_timeout of machines.conf, and some: what comes later is a trial
+
+    def __init__(self, deployment: Deployment, log: Path) -> None:
+        self._deployment = deployment
+        self._log = log
+
+    def _given(self, name: str, since: float) -> list[float]:
+        """When requests began that were tried there, in order, up to the first long pause."""
+        wanted = self._deployment.address(name)
+        begun = []
+        for line in self._log.read_text().splitlines():
+            ended, took, *tried = line.split()
+            began = float(ended) - float(took)
+            if began > since and wanted in {each.strip(",") for each in tried}:
+                begun.append(began)
+        begun.sort()
+        for number, (one, other) in enumerate(itertools.pairwise(begun)):
+            if other - one > self.PAUSE_SECONDS:
+                return begun[: number + 1]
+        return begun
+
+    def last_given(self, name: str, since: float) -> float:
+        return max(self._given(name, since), default=since)
+
+    def settled(self, name: str, since: float) -> bool:
+        return time.time() - self.last_given(name, since) > 2.0 and time.time() - since > 2.0
+
+
+@contextlib.contextmanager
+def nginx_in_front(deployment: Deployment) -> Iterator[tuple[Site, Watch]]:
+    """On contrib/nginx/machines.conf."""
+    log = deployment.directory / "tried.log"
+    backends = {name.upper(): deployment.address(name) for name in NAMES}
+    options = NginxWatch.OPTIONS.format(log)
+    with nginx(deployment.directory, "machines.conf", options=options, **backends) as site:
+        yield site, NginxWatch(deployment, log)
+
+
+# HAProxy, and its numbers
+
+
+def statistics(stats_socket: str, backend: str) -> dict[str, dict[str, str]]:
+    """What HAProxy says of each server of a backend, by name."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(stats_socket)
+        connection.sendall(b"show stat\n")
+        text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+    rows = csv.DictReader(io.StringIO(text.removeprefix("# ")))
+    return {row["svname"]: row for row in rows if row["pxname"] == backend}
+
+
+class HAProxyWatch:
+    """Its statistics count how often each host was chosen; a thread looks when that changes."""
+
+    def __init__(self, stats_socket: str) -> None:
+        self._socket = stats_socket
+        self._chosen: dict[str, tuple[str, float]] = {}
+        self._down: set[str] = set()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._run)
+
+    def __enter__(self) -> HAProxyWatch:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _run(self) -> None:
+        while not self._over.wait(0.02):
+            now = time.time()
+            for name, row in statistics(self._socket, "yourapplication").items():
+                if self._chosen.get(name, ("",))[0] != row["lbtot"]:
+                    self._chosen[name] = row["lbtot"], now
+                (self._down.add if row["status"] == "DOWN" else self._down.discard)(name)
+
+    def last_given(self, name: str, since: float) -> float:
+        return max(self._chosen[name][1], since)
+
+    def settled(self, name: str, since: float) -> bool:
+        return name in self._down
+
+
+def stats_socket_of(site: Site) -> str:
+    """As machines.cfg and machines-tcp.cfg have it."""
+    return str(site.directory / "haproxy.sock")
+
+
+@contextlib.contextmanager
+def haproxy_in_front(deployment: Deployment) -> Iterator[tuple[Site, Watch]]:
+    """On contrib/haproxy/machines.cfg."""
+    backends = {name.upper(): deployment.address(name) for name in NAMES}
+    with (
+        haproxy(deployment.directory, "machines.cfg", CHECK="/health", **backends) as site,
+        HAProxyWatch(stats_socket_of(site)) as watch,
+    ):
+        yield site, watch
+
+
+# What happens
+
+
+@pytest.fixture(scope="module")
+def net() -> Iterator[Network]:
+    with network(len(NAMES)) as made:
+        yield made
+
+
+@pytest.fixture
+def deployment(net: Network) -> Iterator[Deployment]:
+    with room() as directory:
+        made = Deployment(net, directory)
+        try:
+            with net.front.inside():
+                yield made
+        finally:
+            made.end()
+
+
+@pytest.mark.parametrize("front", [nginx_in_front, haproxy_in_front], ids=["nginx", "haproxy"])
+def test_no_request_fails_when_a_machine_dies_is_cut_off_or_stops(
+    deployment: Deployment,
+    front: Front,
+    record_property: Callable[[str, object], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name in NAMES:
+        deployment.start(name)
+    numbers = itertools.count()
+    measured: dict[str, float] = {}
+    slowest = 0.0
+
+    with front(deployment) as (site, watch):
+
+        def ask() -> str:
+            nonlocal slowest
+            time.sleep(PAUSE_SECONDS)
+            path, began = f"/{next(numbers)}", time.monotonic()
+            answer = site.get(path)
+            slowest = max(slowest, time.monotonic() - began)
+            host, _, echo = answer.text.partition(" ")
+            assert (answer.status, echo) == (200, path)
+            return host
+
+        with asking_all_the_time(ask, ASKERS) as answers:
+
+            def wait_for(*names: str) -> None:
+                """Until all of them have answered from now on."""
+                seen = len(answers)
+                wait_until(lambda: set(names) <= set(answers[seen:]), f"answers of {names}")
+
+            def measure(what: str, name: str, do: Callable[[], None]) -> None:
+                since = time.time()
+                do()
+                wait_until(lambda: watch.settled(name, since), f"{name} is {what}")
+                measured[what] = watch.last_given(name, since) - since
+                wait_for(*(each for each in NAMES if each != name))
+
+            wait_for(*NAMES)
+            measure("killed", "first", lambda: deployment.kill("first"))
+            deployment.start("first")
+            wait_for(*NAMES)
+            second = deployment.hosts["second"]
+            measure("cut off", "second", lambda: deployment.net.cut_off(second))
+            deployment.net.connect(second)
+            wait_for(*NAMES)
+            third = deployment.servers["third"]
+            measure("drained", "third", lambda: third.process.send_signal(signal.SIGTERM))
+            assert third.stop() == 0, third.log
+
+    text = ", ".join(f"{what} {seconds:.2f} s" for what, seconds in measured.items())
+    text = f"until it gets no more requests: {text}; {len(answers)} requests, all answered, "
+    text += f"the slowest in {slowest:.1f} s"
+    record_property("machines", text)
+    with capsys.disabled():
+        print(f"\n{text}")
+    assert measured["killed"] < 5
+    assert measured["cut off"] < 12  # the read timeout of nginx, and some
+    assert measured["drained"] < 5
+
+
+def test_an_application_that_is_ill_is_taken_out_and_comes_back(deployment: Deployment) -> None:
+    for name in NAMES:
+        deployment.start(name)
+    with haproxy_in_front(deployment) as (site, watch):
+        ill = deployment.directory / "ill-first"
+        ill.touch()
+        wait_until(lambda: watch.settled("first", 0.0), "the check has failed")
+        assert {site.get("/x").text for _ in range(10)} == {"second /x", "third /x"}
+        ill.unlink()
+        wait_until(lambda: not watch.settled("first", 0.0), "the check is passed again")
+        wait_until(lambda: site.get("/x").text == "first /x", "it answers again")
+
+
+def test_a_gateway_is_asked_for_itself_in_its_own_protocol(deployment: Deployment) -> None:
+    """Whatever the application answers; and what is passed on reaches it."""
+    for name in NAMES[:2]:
+        deployment.start(name)
+        (deployment.directory / f"ill-{name}").touch()
+    other = free_port()
+    hosts = {name.upper(): deployment.hosts[name].address for name in NAMES[:2]}
+    with haproxy(deployment.directory, "machines-tcp.cfg", UWSGI_PORT=other, **hosts) as site:
+        ports = {"fcgi": site.port, "uwsgi": other}
+
+        def says(protocol: str, column: str, *expected: str) -> None:
+            def found() -> bool:
+                servers = statistics(stats_socket_of(site), protocol)
+                return [servers[name][column] for name in NAMES[:2]] == [*expected]
+
+            wait_until(found, f"{column} of {protocol}: {expected}")
+
+        for protocol, at in ports.items():
+            says(protocol, "check_status", "L7OK", "L7OK")
+            answers = {request(f"{protocol}:127.0.0.1:{at}", "/x").body for _ in range(4)}
+            assert answers == {b"first /x", b"second /x"}
+        deployment.kill("first")
+        for protocol in ports:
+            says(protocol, "status", "DOWN", "UP")
