@@ -15,7 +15,7 @@ ROOT = Path(gateways.__file__).parent
 LARGEST_MODULE = 400  # lines; one that grows past it has two concerns
 
 _ORDER = [
-    ["errors", "hints", "logs", "values", "version"],
+    ["errors", "hints", "logs", "quoting", "values", "version"],
     ["checks"],
     ["config"],
     ["protocols"],

@@ -14,9 +14,9 @@ import functools
 import ipaddress
 import re
 from collections.abc import Callable
-from urllib.parse import unquote_to_bytes
 
 from gateways.protocols.http_head import split_host
+from gateways.quoting import unquote
 
 Trusted = Callable[[str], bool]
 
@@ -179,7 +179,7 @@ def _set_prefix(variables: dict[str, str], prefix: str) -> None:
     """SCRIPT_NAME, of a proxy that has removed the prefix from the path."""
     if not prefix or not _PREFIX.fullmatch(prefix):
         return
-    prefix = unquote_to_bytes(prefix.rstrip("/")).decode("latin-1")
+    prefix = unquote(prefix.rstrip("/"))
     has_dots = any(part in (".", "..") for part in prefix.split("/"))
     if not has_dots and not any(char < " " or char == "\x7f" for char in prefix):
         variables["SCRIPT_NAME"] = prefix

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
-from urllib.parse import unquote_to_bytes
 
 from gateways.errors import ProtocolError
 from gateways.protocols.base import Headers, Request
 from gateways.protocols.chunked import ChunkedDecoder
 from gateways.protocols.http_head import Head, split_host
+from gateways.quoting import unquote
 from gateways.values import Value
 
 # Fields that are no variables: framing, which the codec deals with, and CVE-2016-5385 (httpoxy).
@@ -180,7 +180,7 @@ def _add_target(variables: dict[str, str], head: Head) -> str:
 
 def decoded_path(path: str) -> str:
     """A path without its ``%XX``; "" for one that no variable may hold, whichever protocol."""
-    path = unquote_to_bytes(path.encode("latin-1")).decode("latin-1")
+    path = unquote(path)
     return "" if "\0" in path or "\r" in path or "\n" in path else path
 
 

@@ -13,6 +13,7 @@ import stat
 
 from gateways.errors import ProtocolError
 from gateways.logs import get_logger
+from gateways.quoting import unquote
 from gateways.wsgi.body import EMPTY_BODY
 from gateways.wsgi.filewrapper import FileWrapper
 
@@ -246,23 +247,6 @@ def _request_path(variables: dict[str, str]) -> str:
     if "%" in uri:
         return unquote(uri)
     return uri
-
-
-def unquote(text: str) -> str:
-    """Decode ``%XX``, to latin-1; what is no such pair stays as it is."""
-    first, *rest = text.split("%")
-    decoded = [first]
-    for part in rest:
-        pair = part[:2]
-        # int() takes blanks, signs and underscores too.
-        if len(pair) == 2 and pair.isalnum() and pair.isascii():
-            try:
-                decoded.append(chr(int(pair, 16)) + part[2:])
-                continue
-            except ValueError:
-                pass
-        decoded.append("%" + part)
-    return "".join(decoded)
 
 
 def _resolved(path: str) -> str:

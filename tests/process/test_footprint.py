@@ -24,7 +24,7 @@ def app(environ, start_response):
 UNWANTED = {
     *("click", "gateways.cli.group", "gateways.cli.options", "gateways.cli.configuration"),
     *("inspect", "ast", "dis", "dataclasses", "pickle", "argparse"),
-    *("asyncio", "email", "http.client", "ssl", "datetime", "calendar", "random"),
+    *("asyncio", "email", "http.client", "urllib.parse", "ssl", "datetime", "calendar", "random"),
     *("pathlib", "shutil", "tempfile", "shlex", "copy", "difflib", "platform", "sysconfig", "uuid"),
     *("subprocess", "multiprocessing", "concurrent", "logging.config", "logging.handlers"),
     *("importlib.metadata", "tomllib", "html", "unittest"),
