@@ -11,7 +11,7 @@ cdef class _Kind:
 @cython.locals(statuses=dict)
 cpdef int check_status(status) except -1
 
-@cython.locals(kinds=dict, kind=_Kind, text=str)
+@cython.locals(kinds=dict, lengths=dict, kind=_Kind, text=str)
 cpdef check_headers(headers)
 
 cdef _Kind _classify(name)

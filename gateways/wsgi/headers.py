@@ -35,6 +35,7 @@ _HOP_BY_HOP = frozenset(
 
 _statuses: dict[str, int] = {}  # those that have passed the check, and their codes
 _kinds: dict[str, _Kind] = {}
+_lengths: dict[str, int] = {}  # values of Content-Length that have passed it
 _MAX_KINDS = 1024  # an application that makes names up must not fill the memory
 _LONGEST_VALUE = 100
 
@@ -90,6 +91,7 @@ def check_headers(headers: Any) -> int | None:
         )
     length: int | None = None
     kinds = _kinds
+    lengths = _lengths
     for item in headers:
         try:
             if not isinstance(item, tuple):
@@ -108,16 +110,26 @@ def check_headers(headers: Any) -> int | None:
             )
         text: str = value
         if kind.is_length:
-            if not (text.isdigit() and text.isascii() and len(text) <= 18):
-                raise ApplicationError(f"Content-Length is {text!r:.40}, not a number of bytes")
+            number = lengths.get(text)
+            if number is None:
+                number = _read_length(text)
             if length is not None:
                 raise ApplicationError("there are two Content-Length headers")
-            length = int(text)
+            length = number
         elif text != kind.last:
             if not (text.isprintable() and text.isascii()):
                 _check_value(name, text)
             if len(text) <= _LONGEST_VALUE and not kind.is_secret:
                 kind.last = text
+    return length
+
+
+def _read_length(text: str) -> int:
+    if not (text.isdigit() and text.isascii() and len(text) <= 18):
+        raise ApplicationError(f"Content-Length is {text!r:.40}, not a number of bytes")
+    length = int(text)
+    if len(_lengths) < _MAX_KINDS:
+        _lengths[text] = length
     return length
 
 

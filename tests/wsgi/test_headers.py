@@ -179,3 +179,11 @@ def test_an_application_that_makes_names_up_does_not_fill_the_memory() -> None:
     with pytest.raises(ApplicationError):
         check_headers([("Connection", "close")])
     assert check_headers([("Content-Length", "3")]) == 3
+
+
+def test_lengths_that_an_application_makes_up_do_not_pile_up() -> None:
+    for number in range(module._MAX_KINDS + 100):
+        assert check_headers([("Content-Length", str(number))]) == number
+    assert len(module._lengths) <= module._MAX_KINDS
+    with pytest.raises(ApplicationError):
+        check_headers([("Content-Length", "1x")])
