@@ -13,6 +13,7 @@ import os
 import select
 import signal
 import sys
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from gateways.core.descriptors import open_descriptors
@@ -86,8 +87,9 @@ class CodeWatcher:
         roots = _outermost(directories)
         names = [os.path.abspath(path) for path in files]
         parent = os.getpid()
+        news = _Filter(roots, time.time())
         pid = fork_member(
-            lambda: _watch(roots, names, report, _Leash(held, parent)),
+            lambda: _watch(roots, names, news, report, _Leash(held, parent)),
             lambda: _keep_only(report, held),
         )
         os.close(report)
@@ -196,10 +198,14 @@ def _is_open(fd: int) -> bool:
 
 
 class _Filter:
-    """Which changes below the roots count, and each state of a file only once."""
+    """Which changes below the roots count, and each state of a file only once.
 
-    def __init__(self, roots: Sequence[str]) -> None:
+    ``since`` is when the watching was asked for: to begin takes a while.
+    """
+
+    def __init__(self, roots: Sequence[str], since: float) -> None:
         self._roots = roots
+        self._since = since
         self._told: dict[str, State | None] = {}
 
     def news(self, paths: Iterable[str]) -> list[str]:
@@ -214,6 +220,17 @@ class _Filter:
                 if self._counts(file) and self._is_news(file):
                     found.append(file)
         return found
+
+    def saved_meanwhile(self, present: Iterable[str]) -> list[str]:
+        """The Python files that have been saved since then, below the roots that are there."""
+        files = [path for root in present for path in _modules_in(root)]
+        return self.news(path for path in files if self._counts(path) and self._is_late(path))
+
+    def _is_late(self, path: str) -> bool:
+        try:
+            return os.stat(path).st_mtime > self._since
+        except OSError:
+            return False  # it is gone again
 
     def _counts(self, path: str) -> bool:
         name = os.path.basename(path)
@@ -239,13 +256,12 @@ def _modules_in(directory: str) -> list[str]:
     return found
 
 
-def _watch(roots: list[str], files: list[str], report: int, leash: _Leash) -> int:
+def _watch(roots: list[str], files: list[str], news: _Filter, report: int, leash: _Leash) -> int:
     """The process that watches; returns its exit status."""
     for number in _IGNORED_SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     unblock_signals()
-    news = _Filter(roots)
     touch = Touch(files)
     polling = False
     try:
@@ -297,7 +313,14 @@ def _watch_present(
         force_polling=True if polling else None,
         ignore_permission_denied=True,
     )
-    leash.first_step = lambda: _tell(report, watching=present)
+
+    def begun() -> None:
+        _tell(report, watching=present)
+        late = news.saved_meanwhile(present)
+        if late:
+            _tell(report, changed=late)
+
+    leash.first_step = begun
     for batch in batches:
         changed = news.news(path for _, path in batch) + touch.changed()
         if changed:

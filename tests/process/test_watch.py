@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -171,7 +172,7 @@ class TestCodeWatcher:
 
 def test_a_file_is_news_once_in_each_state(tmp_path: Path) -> None:
     module = tmp_path / "app.py"
-    news = _Filter([str(tmp_path)])
+    news = _Filter([str(tmp_path)], 0.0)
     module.write_text("1")
     for _ in range(2):
         assert news.news([str(module), str(tmp_path)]) == [str(module)]
@@ -181,6 +182,25 @@ def test_a_file_is_news_once_in_each_state(tmp_path: Path) -> None:
     module.unlink()
     assert news.news([str(module)]) == [str(module)]
     assert news.news([str(module)]) == []
+
+
+def test_what_is_saved_before_the_watching_has_begun_is_told(tmp_path: Path) -> None:
+    (tmp_path / "old.py").write_text("1")
+    watcher = CodeWatcher.start([str(tmp_path)], [])
+    seen: list[str] = []
+    try:
+        saved = tmp_path / "app.py"
+        saved.write_text("2")
+        os.utime(saved, (time.time(), time.time()))  # the kernel's own clock is a tick behind
+
+        def told() -> bool:
+            seen.extend(watcher.read())
+            return bool(seen)
+
+        eventually(told, "the module is told")
+        assert set(seen) == {str(saved)}
+    finally:
+        watcher.stop()
 
 
 def test_a_directory_that_appears_later(tmp_path: Path) -> None:
