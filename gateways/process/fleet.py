@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import signal
 import time
 from collections.abc import Callable
@@ -28,7 +27,6 @@ from gateways.process.settling import EXIT_LOAD
 logger = logging.getLogger("gateways.supervisor")
 
 _MARGIN_SECONDS = 2.0  # beyond the graceful timeout, which the worker keeps itself
-_AT_ONCE_SECONDS = 1.0
 
 
 class Fleet:
@@ -174,7 +172,7 @@ class Fleet:
         for worker in change.predecessors:
             if worker.hangs:
                 self.let_leave(worker)
-                self.kill(worker, signal.SIGABRT, worker.why)  # faulthandler shows where
+                self._end_with_stacks(worker, worker.why)
             else:
                 self.retire(worker, worker.why or "a new generation serves")
         change.done("")
@@ -186,9 +184,9 @@ class Fleet:
             self.changes.remove(change)
             for worker in change.successors:
                 if worker in self.members:  # else it is its end that we are told of
-                    self.kill(worker, signal.SIGKILL, "given up")
+                    worker.kill(signal.SIGKILL, "given up")
             if change.is_reload and change.generation.template is not None:
-                self.kill(change.generation.template, signal.SIGKILL, "given up")
+                change.generation.template.kill(signal.SIGKILL, "given up")
             change.done(problem)
             self._drop_templates()
 
@@ -249,20 +247,18 @@ class Fleet:
 
         return close
 
-    def kill(self, member: Member, number: int, reason: str) -> None:
-        """Send a signal to a process that is not waited for any more."""
-        member.killed = member.killed or reason
-        member.deadline = time.monotonic() + _AT_ONCE_SECONDS
-        member.channel.send(words.QUIT)
-        template = member.generation.template
-        if not member.pid and template is not None and template is not member:
-            # It hangs before it has forked the worker; its end closes the worker's line, too.
-            member = template
-        if member.pid:
-            try:
-                os.kill(member.pid, number)
-            except ProcessLookupError:
-                pass  # it is about to be reaped
+    def _end_with_stacks(self, member: Member, reason: str) -> None:
+        """Have a process that hangs show where, which faulthandler does on SIGABRT, and end.
+
+        One after the other: in the log, what two write at the same time is mixed letter by letter.
+        """
+        for other in self.members:
+            if other.shows_stacks:
+                member.deadline = other.deadline
+                return
+        logger.error("%s: %s; the stacks of its threads follow", member, reason)
+        member.shows_stacks = True
+        member.kill(signal.SIGABRT, reason)
 
     def let_leave(self, worker: Worker) -> None:
         """The worker is leaving; see that it does in time."""
@@ -349,20 +345,21 @@ class Fleet:
         """End whoever is late; returns when the next one will be."""
         for member in [m for m in self.members if m.deadline and m.deadline <= now]:
             if member.killed:
-                self.kill(member, signal.SIGKILL, "")
+                member.kill(signal.SIGKILL, "")
             elif member.state is State.STARTING:
                 limit = member.generation.config.start_timeout_seconds
-                late = f"not ready after {limit:g} seconds (--start-timeout)"
-                logger.error("%s: %s; the stacks of its threads follow", member, late)
-                # faulthandler prints where it hangs.
-                self.kill(member, signal.SIGABRT, late)
+                self._end_with_stacks(
+                    member, f"not ready after {limit:g} seconds (--start-timeout)"
+                )
+            elif member.hangs:
+                self._end_with_stacks(member, member.why)
             else:
                 logger.warning(
                     "%s has not ended %.0f s after it was told to; it is killed",
                     member,
                     now - member.since,
                 )
-                self.kill(member, signal.SIGKILL, "it did not leave in time")
+                member.kill(signal.SIGKILL, "it did not leave in time")
         times = [m.deadline for m in self.members if m.deadline]
         if self.generation is not None and not self.stopping and self._is_short():
             times.append(self._patience.until)
@@ -377,7 +374,7 @@ class Fleet:
             self.fail(change, "the supervisor stops")
         for member in self.members:
             if word == words.QUIT:
-                self.kill(member, signal.SIGQUIT, "at once")
+                member.kill(signal.SIGQUIT, "at once")
             elif isinstance(member, Worker) and not member.killed:
                 self.let_leave(member)
                 member.channel.send(word)
@@ -391,7 +388,7 @@ class Fleet:
         for member in self.members:
             if isinstance(member, Template) and member.generation not in wanted:
                 member.killed = member.killed or "not needed any more"
-                self.kill(member, signal.SIGTERM, "")
+                member.kill(signal.SIGTERM, "")
 
     def tell_all(self, word: str) -> None:
         """Send a message to every process."""

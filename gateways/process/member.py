@@ -8,6 +8,8 @@ application once; the supervisor never does, so a reload finds nothing stale in 
 from __future__ import annotations
 
 import enum
+import os
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -16,7 +18,7 @@ from gateways.core.keeping import Keeping
 from gateways.core.listener import Listener
 from gateways.core.recorder import Slot
 from gateways.core.server import Server
-from gateways.process.channel import FORK, Channel
+from gateways.process.channel import FORK, QUIT, Channel
 from gateways.process.control import Control
 from gateways.process.notify import Notifier
 from gateways.process.pidfile import PidFile
@@ -24,6 +26,8 @@ from gateways.process.privileges import Privileges
 from gateways.process.scoreboard import Scoreboard
 from gateways.values import Value
 from gateways.wsgi.mounts import describe
+
+_AT_ONCE_SECONDS = 1.0
 
 
 class Spec(Value, kw_only=True):
@@ -66,12 +70,29 @@ class Member:
         self.since = now  # in this state
         self.deadline = 0.0  # when it is killed, 0.0: never
         self.killed = ""  # why it was, "" if it was not
+        self.why = ""  # it leaves
+        self.hangs = False  # as a whole, so it cannot be asked to leave
+        self.shows_stacks = False  # it was told to write into the log where it hangs
 
     def become(self, state: State, now: float, deadline: float = 0.0) -> None:
         """Enter a state, which may have to end in time."""
         self.state = state
         self.since = now
         self.deadline = deadline
+
+    def kill(self, number: int, reason: str) -> None:
+        """Send a signal to a process that is not waited for any more."""
+        self.killed = self.killed or reason
+        self.deadline = time.monotonic() + _AT_ONCE_SECONDS
+        self.channel.send(QUIT)
+        template = self.generation.template
+        # One without a pid hangs before the template has forked it, whose end closes its line, too.
+        pid = self.pid or (template.pid if template is not None else 0)
+        if pid:
+            try:
+                os.kill(pid, number)
+            except ProcessLookupError:
+                pass  # it is about to be reaped
 
 
 class Worker(Member):
@@ -84,9 +105,7 @@ class Worker(Member):
         self.row = row
         self.asked = 0  # requests it had answered when it was last looked at
         self.idle_since = now
-        self.why = ""  # it leaves
         self.accepts = True  # connections
-        self.hangs = False  # as a whole, so it cannot be asked to leave
 
     @property
     def number(self) -> int:

@@ -80,7 +80,8 @@ def test_the_old_generation_serves_on_when_the_new_one_is_no_good(
         assert shown in server.log
         assert "generation 2 does not come up" in server.log
         if "--start-timeout" in needed:
-            server.wait_for_log("in hang_here")
+            assert "in hang_here" in server.log
+            assert server.log.count("the stacks of its threads follow") == 1
         assert server.get().version == "1"
         assert server.workers() == before
         wait_until(lambda: len(processes(server.pid)) == 3 + len(options), "no other is left")
