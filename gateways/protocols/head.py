@@ -1,10 +1,36 @@
-"""The head of a response: as gateways write it (RFC 3875, section 6.3) and with a status line."""
+"""The head of a response: as gateways write it (RFC 3875, section 6.3) and with a status line.
+
+Most headers of an application have the value that they had in its last response, or one of few
+statuses, so a line is encoded once and remembered.
+"""
 
 from __future__ import annotations
+
+from gateways.protocols.familiar import is_secret
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:
     from gateways.protocols.base import Headers
+
+_MAX_LINES = 1024  # an application that makes names up must not fill the memory
+_LONGEST = 256
+_CHANGES_ALL_THE_TIME = 1000  # a length does; it is not worth another object
+
+
+class _Line:
+    """A header with the value that it had last; nothing in it changes (see ``familiar.Shape``)."""
+
+    __slots__ = ("changes", "raw", "value")
+
+    def __init__(self, value: str, raw: bytes, changes: int) -> None:
+        self.value = value
+        self.raw = raw
+        self.changes = changes
+
+
+_lines: dict[str, _Line] = {}  # by the header's name
+_fields: dict[str, bytes] = {}  # of a status
+_status_lines: dict[str, dict[str, bytes]] = {"HTTP/1.0": {}, "HTTP/1.1": {}}
 
 
 def status_head(status: str, headers: Headers) -> bytes:
@@ -14,10 +40,13 @@ def status_head(status: str, headers: Headers) -> bytes:
     ``Location`` for an internal redirect. It comes first, but where there may be a ``Location``:
     to HAProxy one that comes later says 302. The caller has validated all parts.
     """
+    field = _fields.get(status)
+    if field is None:
+        field = _remember(_fields, status, f"Status: {status}\r\n")
     # One character of it first: a slice would be made for every response.
     if (status[0] == "3" and status[:3] != "304") or (status[2] == "1" and status[:3] == "201"):
-        return _head([], [*headers, ("Status", status)])
-    return _head(["Status: ", status, "\r\n"], headers)
+        return _head(b"", headers, field)
+    return _head(field, headers, b"")
 
 
 def status_line_head(version: str, status: str, headers: Headers) -> bytes:
@@ -26,14 +55,49 @@ def status_line_head(version: str, status: str, headers: Headers) -> bytes:
     It is for peers that end the body by the close of the connection: nothing about the connection
     or its coding is added. The caller has validated all parts.
     """
-    return _head([version, " ", status, "\r\n"], headers)
+    known = _status_lines[version]
+    line = known.get(status)
+    if line is None:
+        line = _remember(known, status, f"{version} {status}\r\n")
+    return _head(line, headers, b"")
 
 
-def _head(parts: list[str], headers: Headers) -> bytes:
+def header_line(name: str, value: str) -> bytes:
+    """A header as it is sent."""
+    line = _lines.get(name)
+    if line is not None and line.value == value:
+        return line.raw
+    return _another_line(name, value, line)
+
+
+def _another_line(name: str, value: str, last: _Line | None) -> bytes:
+    raw = f"{name}: {value}\r\n".encode("latin-1")
+    if last is None:
+        if is_secret(name.upper().replace("-", "_")):
+            _remember_line(name, "\n", b"", _CHANGES_ALL_THE_TIME)  # no header has that value
+        else:
+            _remember_line(name, value, raw, 0)
+    elif last.changes < _CHANGES_ALL_THE_TIME:
+        _remember_line(name, value, raw, last.changes + 1)
+    return raw
+
+
+def _remember_line(name: str, value: str, raw: bytes, changes: int) -> None:
+    if len(raw) <= _LONGEST and (len(_lines) < _MAX_LINES or name in _lines):
+        _lines[name] = _Line(value, raw, changes)
+
+
+def _remember(known: dict[str, bytes], status: str, text: str) -> bytes:
+    raw = text.encode("latin-1")
+    if len(known) < _MAX_LINES:
+        known[status] = raw
+    return raw
+
+
+def _head(first: bytes, headers: Headers, last: bytes) -> bytes:
+    lines = [first]
     for name, value in headers:
-        parts.append(name)
-        parts.append(": ")
-        parts.append(value)
-        parts.append("\r\n")
-    parts.append("\r\n")
-    return "".join(parts).encode("latin-1")
+        lines.append(header_line(name, value))
+    lines.append(last)
+    lines.append(b"\r\n")
+    return b"".join(lines)
