@@ -58,14 +58,11 @@ class Recorder:
         text = f"{method}\0{client}\0{variables.get('SCRIPT_NAME', '')}{path}"
         if len(text) > _TEXT:
             text = text[:_TEXT]
-        self._pack_into(
-            self._view,
-            self._offsets[thread],
-            BUSY,
-            now,
-            requests,
-            text.encode("latin-1", "replace"),
-        )
+        try:
+            raw = text.encode("latin-1")
+        except UnicodeEncodeError:  # then it does not come from the wire
+            raw = text.encode("latin-1", "replace")
+        self._pack_into(self._view, self._offsets[thread], BUSY, now, requests, raw)
 
     def end(self, thread: int) -> None:
         """It has ended; what it was stays to be seen."""

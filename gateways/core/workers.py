@@ -183,7 +183,7 @@ class Worker:
         """Take an ended request into the counters."""
         self.served += 1
         self.sent += request.sent
-        if request.failed or request.status[:1] == "5":
+        if request.failed or (request.status and request.status[0] == "5"):
             self.errors += 1
         elif request.aborted:
             self.aborted += 1
