@@ -18,12 +18,17 @@ from gateways.protocols.fastcgi import FastCGI
 from gateways.protocols.fastcgi_state import ROLE_NAMES, FastCGISettings
 from gateways.protocols.records import FCGI_MAX_CONNS, FCGI_MAX_REQS, FCGI_MPXS_CONNS
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from gateways.protocols.familiar import Prepare
+
 
 class Codecs:
     """The codecs of one server, with its limits.
 
     ``roles`` are the FastCGI roles that the application itself asks for, if it does;
-    ``draining`` says whether the server is about to stop.
+    ``draining`` says whether the server is about to stop; ``prepare`` is what it does with the
+    variables of every request (see ``EnvironBuilder.prepare``).
     """
 
     def __init__(
@@ -32,6 +37,7 @@ class Codecs:
         roles: Iterable[str] | None,
         max_connections: int,
         draining: Callable[[], bool],
+        prepare: Prepare | None = None,
     ) -> None:
         self._config = config
         self._draining = draining
@@ -50,6 +56,7 @@ class Codecs:
             max_variables_bytes=config.max_variables_bytes,
             max_body_bytes=config.max_body_bytes,
             body_memory_bytes=config.body_memory_bytes,
+            prepare=prepare,
         )
 
     def factory(self, listener: Listener) -> CodecFactory:

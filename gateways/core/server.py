@@ -79,7 +79,8 @@ class Server(Host):
             addresses = os.environ.get("FCGI_WEB_SERVER_ADDRS")  # FastCGI 1.0, section 3.2
             access = AccessList.from_options(config.allow, addresses)
         roles = getattr(application, "fcgi_roles", None)
-        codecs = Codecs(config, roles, self.max_connections, self.is_parting)
+        prepare = builder.prepare if run_request is None else None
+        codecs = Codecs(config, roles, self.max_connections, self.is_parting, prepare)
         acceptors = [
             Acceptor(self, listener, access, codecs.factory(listener)) for listener in listeners
         ]

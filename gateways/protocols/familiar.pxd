@@ -35,12 +35,15 @@ cdef class Shape:
     cdef readonly list runs
     cdef readonly Py_ssize_t count
     cdef readonly dict variables
+    cdef readonly dict prepared
+    cdef readonly bytes matters
 
 
 cdef class Names:
     cdef int _wire
     cdef object _encode
     cdef object _is_refused
+    cdef object _prepare
     cdef dict _known
     cdef readonly Name first
     cdef Shape _shape
@@ -50,10 +53,10 @@ cdef class Names:
 
     @cython.locals(
         wire=int, shape=Shape, names=list, variables=dict, fresh=list, values=list, is_other=bint,
-        position=Py_ssize_t, index=Py_ssize_t, name=Name, expected=Name, pair=Pair, run=Run,
+        is_plain=bint,        position=Py_ssize_t, index=Py_ssize_t, name=Name, expected=Name, pair=Pair, run=Run,
         length=Py_ssize_t, size=Py_ssize_t, value_at=Py_ssize_t, value=str,
     )
-    cpdef dict read(self, bytes data, Py_ssize_t start, Py_ssize_t end)
+    cpdef dict read(self, bytes data, Py_ssize_t start, Py_ssize_t end, Py_ssize_t most=*)
 
     @cython.locals(name=Name)
     cdef Name _find(self, str text, Name before)
@@ -69,5 +72,7 @@ cdef class Names:
 @cython.locals(length=Py_ssize_t, lengths=list)
 cpdef tuple long_lengths(bytes data, Py_ssize_t position)
 
-@cython.locals(name=Name, some=dict)
-cdef dict _only(list names, dict variables)
+cpdef check_count(Py_ssize_t count, Py_ssize_t most)
+
+@cython.locals(name=Name, some=dict, expected=dict)
+cdef dict _plain(Shape shape, list names, list fresh, list values)

@@ -8,6 +8,9 @@ of a dict that has the names already is cheaper than to fill one. So a request i
 one came behind it the last time.
 
 A value is kept once it has come twice in a row, if it is short and no secret of a client.
+
+What is done with the variables of every request can be done with a shape's once and for all:
+``Names`` takes who does that, and hands out copies of what has been prepared.
 """
 
 from __future__ import annotations
@@ -15,11 +18,17 @@ from __future__ import annotations
 import struct
 import sys
 
+from gateways.errors import LimitExceeded
 from gateways.protocols import room
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import TypeAlias
+
+Prepare: TypeAlias = "Callable[[dict[str, str]], frozenset[str] | None]"
+"""Completes variables in place, as it is right for whatever values they have, but for those of the
+names that it returns. Returns None where it has to see every request as it came."""
 
 _LENGTH = struct.Struct(">I")
 
@@ -84,19 +93,28 @@ class Shape:
     """The names of a request in their order, each once, and the values that are expected.
 
     ``runs`` has, where several expected values begin, all of these. ``variables`` is a dict of all
-    names, with "" where no value is expected. Nothing in a shape changes: another thread may be
-    reading along it.
+    names, with "" where no value is expected, and ``prepared`` the same as it was prepared, or as
+    it is; then ``matters`` has a 1 for each name that was prepared by its value. Nothing in a shape
+    changes: another thread may be reading along it.
     """
 
-    __slots__ = ("count", "names", "pairs", "runs", "variables")
+    __slots__ = ("count", "matters", "names", "pairs", "prepared", "runs", "variables")
 
-    def __init__(self, names: list[Name]) -> None:
+    def __init__(self, names: list[Name], prepare: Prepare | None = None) -> None:
         self.names = names
         self.count = len(names)
         self.pairs = [name.pair for name in names]
         self.variables = room.new_variables()  # its copies have the room that it has
         for name, pair in zip(names, self.pairs, strict=True):
             self.variables[name.text] = pair.value if pair else ""
+        self.prepared = self.variables
+        self.matters = bytes(len(names))
+        if prepare is not None:
+            prepared = self.variables.copy()
+            by_value = prepare(prepared)
+            if by_value is not None:
+                self.prepared = prepared
+                self.matters = bytes([name.text in by_value for name in names])
         self.runs: list[Run | None] = []
         expected: list[Pair] = []
         for pair in [*self.pairs, None]:
@@ -113,7 +131,7 @@ class Names:
     """The names of one wire format, in which ``encode`` writes a pair.
 
     ``first`` precedes the first one of a request. It also stands for those that need a closer
-    look, as those do that ``is_refused``.
+    look, as those do that ``is_refused``. ``prepare`` is what becomes of the variables.
     """
 
     __slots__ = (
@@ -123,6 +141,7 @@ class Names:
         "_is_stale",
         "_known",
         "_others",
+        "_prepare",
         "_shape",
         "_wire",
         "first",
@@ -133,10 +152,12 @@ class Names:
         wire: int,
         encode: Callable[[str, str], bytes],
         is_refused: Callable[[str], bool] = lambda text: False,
+        prepare: Prepare | None = None,
     ) -> None:
         self._wire = wire
         self._encode = encode
         self._is_refused = is_refused
+        self._prepare = prepare
         self._known: dict[str, Name] = {}
         self.first = Name("")
         self._shape = Shape([])
@@ -144,19 +165,22 @@ class Names:
         self._is_stale = False  # a value that it does not expect has come again
         self._age = 0  # requests that had this one
 
-    def read(self, data: bytes, start: int, end: int) -> dict[str, str]:
+    def read(self, data: bytes, start: int, end: int, most: int = 0) -> dict[str, str]:
         """Decode the variables between two positions in ``data``, to latin-1 ``str``.
 
-        Among them is an empty name where something needs a closer look: a name, a value, a name
-        that came twice. Raises IndexError, ValueError or struct.error where they run past the end.
+        They are prepared where they have the shape of earlier ones. Else there may be an empty
+        name among them, where something needs a closer look: a name, a value, a name that came
+        twice. Raises LimitExceeded where they are more than ``most`` (0: any number), and
+        IndexError, ValueError or struct.error where they run past the end.
         """
         wire = self._wire
         shape = self._shape
         names = shape.names
-        variables: dict[str, str] = shape.variables.copy()
+        variables: dict[str, str] = shape.prepared.copy()
         fresh: list[Name] = []  # those with other values than the expected
         values: list[str] = []
-        is_other = False  # it has left the shape
+        is_plain = False  # what was prepared does not hold for it
+        is_other = False  # it has left the shape, so it is plain as well
         position = start
         index = 0
         name = self.first
@@ -205,17 +229,21 @@ class Names:
                 or not data.startswith(expected.raw, position)
             ):
                 if not is_other:
-                    is_other = True
+                    is_other = is_plain = True
                     names = names[: index - 1]
-                    variables = _only(names, variables)
+                    variables = _plain(shape, names, fresh, values)
                 expected = self._find(data[position : position + length].decode("latin-1"), name)
             name = expected
             position = value_at + size
-            if is_other:
-                names.append(name)
-            variables[name.text] = value = data[value_at:position].decode("latin-1")
+            value = data[value_at:position].decode("latin-1")
             fresh.append(name)
             values.append(value)
+            if is_other:
+                names.append(name)
+            elif shape.matters[index - 1] and not is_plain:
+                is_plain = True
+                variables = _plain(shape, names, fresh, values)
+            variables[name.text] = value
             if wire == _FIELDS:
                 position += 1
         if position != end:
@@ -223,10 +251,13 @@ class Names:
         if not is_other and index < shape.count:
             is_other = True
             names = names[:index]
-            variables = _only(names, variables)
-        if index != len(variables) or "" in variables or not self._take(fresh, values):
-            variables[""] = ""
-        elif is_other:
+            variables = _plain(shape, names, fresh, values)
+        if is_other and (index != len(variables) or "" in variables):
+            return {"": ""}
+        if not self._take(fresh, values):
+            return {"": ""}
+        check_count(index, most)
+        if is_other:
             self._note_other(names)
         else:
             self._note_usual(shape)
@@ -279,7 +310,7 @@ class Names:
             self._make_shape(shape.names)
 
     def _make_shape(self, names: list[Name]) -> None:
-        self._shape = Shape(names)
+        self._shape = Shape(names, self._prepare)
         self._is_stale = False
         self._others = self._age = 0
 
@@ -298,11 +329,20 @@ def long_lengths(data: bytes, position: int) -> tuple[int, int, int]:
     return position, lengths[0], lengths[1]
 
 
-def _only(names: list[Name], variables: dict[str, str]) -> dict[str, str]:
-    """Those of the variables that have come."""
+def check_count(count: int, most: int) -> None:
+    """Raise LimitExceeded (431) for more variables than ``most``, unless that is 0."""
+    if most and count > most:
+        raise LimitExceeded(f"the request has {count} variables, max_variables allows {most}", 431)
+
+
+def _plain(shape: Shape, names: list[Name], fresh: list[Name], values: list[str]) -> dict[str, str]:
+    """Those of a shape's variables that have come, with the values that have come, unprepared."""
     some = room.new_variables()
+    expected = shape.variables
     for name in names:
-        some[name.text] = variables[name.text]
+        some[name.text] = expected[name.text]
+    for name, value in zip(fresh, values, strict=True):
+        some[name.text] = value
     return some
 
 

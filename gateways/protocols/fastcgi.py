@@ -242,7 +242,9 @@ class FastCGI(FastCGIResponses):
         """The variables are complete, and lie there in ``data``."""
         request.receiving = _STDIN
         try:
-            request.variables = decode_pairs(data, self._settings.max_variables, start, end)
+            request.variables = decode_pairs(
+                data, self._settings.max_variables, start, end, self._settings.pairs
+            )
             request.content_length = length = content_length(request.variables)
         except ProtocolError as error:
             self._refuse(request, error, ready)

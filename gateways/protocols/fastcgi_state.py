@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable
+from typing import Any
 
 from gateways.protocols.base import Request
 from gateways.protocols.limits import RequestLimits
@@ -91,7 +92,7 @@ class FastCGISettings(RequestLimits):
         multiplex: bool = True,
         max_active: int = 1024,
         draining: Callable[[], bool] = _never,
-        **limits: int,
+        **limits: Any,
     ) -> None:
         super().__init__(**limits)
         self.values = values or {}

@@ -59,7 +59,9 @@ class Scgi(OneShot):
             )
         if head[-1:] != b",":
             raise ProtocolError("the netstring of SCGI headers does not end in a comma")
-        variables = decode_fields(head[self._prefix : -1], self._settings.max_variables)
+        variables = decode_fields(
+            head[self._prefix : -1], self._settings.max_variables, self._settings.fields
+        )
         if "CONTENT_LENGTH" not in variables:
             raise ProtocolError("an SCGI request without CONTENT_LENGTH")
         if variables.get("SCGI", "1") != "1":

@@ -98,7 +98,9 @@ class Uwsgi(OneShot):
                 f"{limit}; the largest is {name[:100]!r} with {size} bytes",
                 431,
             )
-        variables = decode_vars(head, self._settings.max_variables, _HEADER_SIZE)
+        variables = decode_vars(
+            head, self._settings.max_variables, _HEADER_SIZE, self._settings.vars
+        )
         if head[0] == REQUEST_MANAGE_PATH_INFO:
             _strip_script_name(variables)
         self._protocol = variables.get("SERVER_PROTOCOL", "")

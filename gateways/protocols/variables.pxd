@@ -1,6 +1,6 @@
 import cython
 
-from gateways.protocols.familiar cimport Names, long_lengths
+from gateways.protocols.familiar cimport Names, check_count, long_lengths
 
 cdef Names _fields, _pairs, _vars
 
@@ -8,13 +8,15 @@ cdef Names _fields, _pairs, _vars
 @cython.locals(variables=dict)
 cpdef dict decode_pairs(
     bytes data, Py_ssize_t max_variables=*, Py_ssize_t start=*, Py_ssize_t end=*,
+    Names names=*,
 )
 
 @cython.locals(variables=dict)
-cpdef dict decode_vars(bytes data, Py_ssize_t max_variables=*, Py_ssize_t start=*)
+cpdef dict decode_vars(
+    bytes data, Py_ssize_t max_variables=*, Py_ssize_t start=*, Names names=*,
+)
 
 @cython.locals(variables=dict)
-cpdef dict decode_fields(bytes data, Py_ssize_t max_variables=*)
+cpdef dict decode_fields(bytes data, Py_ssize_t max_variables=*, Names names=*)
 
-cdef _check_count(dict variables, Py_ssize_t max_variables)
 cpdef content_length(dict variables)

@@ -9,12 +9,21 @@ from __future__ import annotations
 
 import struct
 
-from gateways.errors import LimitExceeded, ProtocolError
-from gateways.protocols.familiar import FIELDS, PAIRS, VARS, Names, long_lengths
+from gateways.errors import ProtocolError
+from gateways.protocols.familiar import (
+    FIELDS,
+    PAIRS,
+    VARS,
+    Names,
+    check_count,
+    long_lengths,
+)
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:
     from collections.abc import Iterable
+
+    from gateways.protocols.familiar import Prepare
 
 _LENGTH = struct.Struct(">I")
 _UWSGI_LENGTH = struct.Struct("<H")
@@ -25,38 +34,45 @@ RESERVED_PREFIXES = ("wsgi.", "gateways.")
 
 
 def decode_pairs(
-    data: bytes, max_variables: int = 0, start: int = 0, end: int = -1
+    data: bytes, max_variables: int = 0, start: int = 0, end: int = -1, names: Names | None = None
 ) -> dict[str, str]:
     """Decode a complete FCGI_PARAMS stream (FastCGI 1.0, section 3.4), a part of ``data``.
 
     Names and values are latin-1 `str`, as PEP 3333 wants them. A length is one byte below 128,
     else four bytes big-endian with the top bit set. Names and repeated names are treated as in
-    ``clean``. Raises ProtocolError where a pair runs past the end, LimitExceeded (431) where
-    there are more than ``max_variables`` (0: no limit).
+    ``clean``; ``names`` are those that are known, which may prepare what they know. Raises
+    ProtocolError where a pair runs past the end, LimitExceeded (431) where there are more than
+    ``max_variables`` (0: no limit).
     """
     if end < 0:
         end = len(data)
+    if names is None:
+        names = _pairs
     try:
-        variables = _pairs.read(data, start, end)
+        variables = names.read(data, start, end, max_variables)
     except (IndexError, struct.error):
         raise ProtocolError("a name-value pair runs past the end of its stream") from None
     if "" in variables:
         variables = clean(iter_pairs(data[start:end]))
-    _check_count(variables, max_variables)
+        check_count(len(variables), max_variables)
     return variables
 
 
-def decode_vars(data: bytes, max_variables: int = 0, start: int = 0) -> dict[str, str]:
+def decode_vars(
+    data: bytes, max_variables: int = 0, start: int = 0, names: Names | None = None
+) -> dict[str, str]:
     """Decode the vars of a uwsgi packet: names and values, each behind a 16-bit LE length.
 
     They begin at ``start`` in ``data``. Those that would have a uWSGI server load or run something
     (``UWSGI_FILE`` and more) are dropped.
 
-    Names and repeated names are treated as in ``clean``. Raises ProtocolError for an empty name
+    All else is as in ``decode_pairs``. Raises ProtocolError for an empty name
     and where a variable runs past the end, LimitExceeded (431) as ``decode_pairs`` does.
     """
+    if names is None:
+        names = _vars
     try:
-        variables = _vars.read(data, start, len(data))
+        variables = names.read(data, start, len(data), max_variables)
     except IndexError:
         raise ProtocolError("a uwsgi variable runs past the end of its packet") from None
     if "" in variables:
@@ -66,7 +82,7 @@ def decode_vars(data: bytes, max_variables: int = 0, start: int = 0) -> dict[str
         variables = clean(pairs)
         for command in list(filter(_is_command, variables)):
             del variables[command]
-    _check_count(variables, max_variables)
+        check_count(len(variables), max_variables)
     return variables
 
 
@@ -84,16 +100,20 @@ def iter_vars(data: bytes) -> Iterable[tuple[str, str]]:
         pass
 
 
-def decode_fields(data: bytes, max_variables: int = 0) -> dict[str, str]:
+def decode_fields(
+    data: bytes, max_variables: int = 0, names: Names | None = None
+) -> dict[str, str]:
     """Decode the headers of an SCGI request: names and values, each with a NUL behind it.
 
-    Names and repeated names are treated as in ``clean``. Raises ProtocolError for an empty name,
+    All else is as in ``decode_pairs``. Raises ProtocolError for an empty name,
     for a name without a value and without the last NUL, LimitExceeded (431) as ``decode_pairs``.
     """
     if data and data[-1]:
         raise ProtocolError("the SCGI headers do not end in a NUL")
+    if names is None:
+        names = _fields
     try:
-        variables = _fields.read(data, 0, len(data))
+        variables = names.read(data, 0, len(data), max_variables)
     except ValueError:
         raise ProtocolError("an SCGI header has a name and no value") from None
     if "" in variables:
@@ -101,7 +121,7 @@ def decode_fields(data: bytes, max_variables: int = 0) -> dict[str, str]:
         if "" in dict(pairs):
             raise ProtocolError("an SCGI header has an empty name")
         variables = clean(pairs)
-    _check_count(variables, max_variables)
+        check_count(len(variables), max_variables)
     return variables
 
 
@@ -114,13 +134,6 @@ def iter_fields(data: bytes) -> Iterable[tuple[str, str]]:
 def largest(pairs: Iterable[tuple[str, str]]) -> tuple[str, int]:
     """The name and value length of the largest of them."""
     return max(((name, len(value)) for name, value in pairs), key=lambda p: p[1], default=("", 0))
-
-
-def _check_count(variables: dict[str, str], max_variables: int) -> None:
-    if max_variables and len(variables) > max_variables:
-        raise LimitExceeded(
-            f"the request has {len(variables)} variables, max_variables allows {max_variables}", 431
-        )
 
 
 def iter_pairs(data: bytes) -> Iterable[tuple[str, str]]:
@@ -178,9 +191,18 @@ def _encode_var(name: str, value: str) -> bytes:
     return b"".join(_UWSGI_LENGTH.pack(len(part)) + part for part in parts)
 
 
-_pairs = Names(PAIRS, _encode_pair)
-_vars = Names(VARS, _encode_var, _is_command)
-_fields = Names(FIELDS, _encode_field)
+def new_names(wire: int, prepare: Prepare | None = None) -> Names:
+    """What will be known of the names in one wire format, and prepared."""
+    if wire == PAIRS:
+        return Names(PAIRS, _encode_pair, prepare=prepare)
+    if wire == VARS:
+        return Names(VARS, _encode_var, _is_command, prepare)
+    return Names(FIELDS, _encode_field, prepare=prepare)
+
+
+_pairs = new_names(PAIRS)
+_vars = new_names(VARS)
+_fields = new_names(FIELDS)
 
 
 def clean(pairs: Iterable[tuple[str, str]]) -> dict[str, str]:

@@ -13,9 +13,15 @@ cdef class EnvironBuilder:
     cdef bint _doubling_logged
     cdef bint _https_logged
     cdef dict _base
+    cdef object _version
 
-    @cython.locals(name=str, https=bint)
+    cpdef prepare(self, dict variables)
+
+    @cython.locals(environ=dict)
     cpdef dict build(self, dict variables, body, errors)
+
+    @cython.locals(name=str, https=bint, environ=dict)
+    cdef _complete(self, dict variables)
 
     @cython.locals(server_name=str, port=str)
     cdef _fill_in(self, dict variables, bint https)

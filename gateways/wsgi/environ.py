@@ -35,6 +35,21 @@ _DROPPED = frozenset(
 _ABSENT_IF_EMPTY = {"CONTENT_TYPE", "HTTPS", "AUTH_TYPE", "REMOTE_USER", "REMOTE_IDENT"}
 _SUSPECTS = tuple(_DROPPED | _ABSENT_IF_EMPTY)
 
+# What ``build`` does goes by the values of these, and by whether the others are there at all.
+_BY_VALUE = frozenset(
+    {
+        *_SUSPECTS,
+        "HTTP_X_FORWARDED_PROTO",
+        "REQUEST_SCHEME",
+        "SERVER_NAME",
+        "SERVER_PORT",
+        "SERVER_PROTOCOL",
+        "UWSGI_SCHEME",
+    }
+)
+# Of the paths, which are looked at in each request.
+_PATHS = ("SCRIPT_NAME", "PATH_INFO")
+
 _ports: set[str] = set()
 _MAX_PORTS = 64
 
@@ -62,8 +77,10 @@ class EnvironBuilder:
         self._doubling_logged = False
         # A process for each request would say it each time, and whoever asks can have it said.
         self._https_logged = run_once
+        # An object of our own, by which prepared variables are known.
+        self._version = tuple([1, 0])  # noqa: C409  # a literal is the same object each time
         self._base: Environ = {
-            "wsgi.version": (1, 0),
+            "wsgi.version": self._version,
             "wsgi.multithread": multithread,
             "wsgi.multiprocess": multiprocess,
             "wsgi.run_once": run_once,
@@ -73,26 +90,49 @@ class EnvironBuilder:
             **(extra or {}),
         }
 
+    def prepare(self, variables: dict[str, str]) -> frozenset[str] | None:
+        """Do the part of ``build`` that is the same for all requests with these variables.
+
+        That is, with these names and, of those that are returned, these values. None where there
+        is no such part; what is in ``variables`` then has no meaning.
+        """
+        if "QUERY_STRING" not in variables or "REDIRECT_HTTP_AUTHORIZATION" in variables:
+            return None  # they stand for, or are taken from, what differs from request to request
+        if not self._base.keys().isdisjoint((*variables, *_PATHS)):
+            return None  # an application that has its own way
+        named = variables.get("SERVER_NAME")
+        self._complete(variables)
+        if variables["SERVER_NAME"] != named:
+            return _BY_VALUE | {"HTTP_HOST", "SERVER_ADDR"}
+        return _BY_VALUE
+
     def build(self, variables: dict[str, str], body: object, errors: object) -> Environ:
         """Complete ``variables`` to the environ; ``body`` is None for a request without one.
 
-        Raises ProtocolError: 400 without a method, 404 for a path outside ``script_name``.
+        They may have been prepared. Raises ProtocolError: 400 without a method, 404 for a path
+        outside ``script_name``.
         """
         environ: Environ = variables
         if not variables.get("REQUEST_METHOD"):
             raise ProtocolError("the web server sent no REQUEST_METHOD")
+        if self._script_name is None:
+            self._detect_paths(variables)
+        else:
+            self._mounted_paths(variables, self._script_name)
+        if environ.get("wsgi.version") is not self._version:
+            self._complete(variables)
+        environ["wsgi.input"] = EMPTY_BODY if body is None else body
+        environ["wsgi.errors"] = errors
+        return environ
+
+    def _complete(self, variables: dict[str, str]) -> None:
+        """All but the paths, and what is this request's alone."""
         for name in _SUSPECTS:
             if name in variables and (not variables[name] or name in _DROPPED):
                 del variables[name]
         if not self._trust_remote_user:
             variables.pop("REMOTE_USER", None)
             variables.pop("AUTH_TYPE", None)
-
-        if self._script_name is None:
-            self._detect_paths(variables)
-        else:
-            self._mounted_paths(variables, self._script_name)
-
         https = (
             ("HTTPS" in variables and variables["HTTPS"].lower() in _TRUE)
             or variables.get("REQUEST_SCHEME") == "https"
@@ -101,11 +141,11 @@ class EnvironBuilder:
         if not https and "HTTP_X_FORWARDED_PROTO" in variables:
             self._note_lost_https(variables["HTTP_X_FORWARDED_PROTO"])
         self._fill_in(variables, https)
+        environ: Environ = variables
         environ.update(self._base)
         environ["wsgi.url_scheme"] = "https" if https else "http"
-        environ["wsgi.input"] = EMPTY_BODY if body is None else body
-        environ["wsgi.errors"] = errors
-        return environ
+        # They have their place in what is copied for each request.
+        environ["wsgi.input"] = environ["wsgi.errors"] = None
 
     def _fill_in(self, variables: dict[str, str], https: bool) -> None:
         """What PEP 3333 requires, or frameworks rely on, and some web server leaves out."""
