@@ -16,8 +16,8 @@ from typing import Any
 from gateways.config import Config
 from gateways.core.keeping import Keeping
 from gateways.core.listener import Listener
-from gateways.core.recorder import Slot
 from gateways.core.server import Server
+from gateways.core.slot import Slot
 from gateways.process.channel import FORK, QUIT, Channel
 from gateways.process.control import Control
 from gateways.process.notify import Notifier

@@ -14,7 +14,8 @@ import mmap
 import struct
 from typing import NamedTuple
 
-from gateways.core.recorder import BUSY, SLOT_BYTES, Recorder, Slot, read_slot
+from gateways.core.recorder import Recorder
+from gateways.core.slot import BUSY, SLOT_BYTES, Slot, read_slot
 
 _COUNTERS = struct.Struct("<QdQQQQdQ")  # as in Counters
 _BEAT = struct.Struct("<d")
