@@ -8,14 +8,14 @@ from __future__ import annotations
 
 from gateways.protocols.base import Codec, FilePart, Headers, Request
 from gateways.protocols.fastcgi_state import FastCGIRequest, FastCGISettings, Receiving, Sending
-from gateways.protocols.head import status_head
+from gateways.protocols.head import status_head_lines
 from gateways.protocols.records import (
     COPY_BELOW,
     FCGI_STDERR,
     FCGI_STDOUT,
-    pack_both,
     pack_file,
     pack_lines,
+    pack_pieces,
     pack_record,
     pack_stream,
     pack_trailer,
@@ -45,7 +45,7 @@ class FastCGIResponses(Codec):
         own = self._own(request)
         if own.sending != _NOTHING:
             raise RuntimeError("the head of this response was set already")
-        own.head = status_head(status, headers)
+        own.head = status_head_lines(status, headers)
         own.sending = _HEAD
 
     def _send_held_errors(self, own: FastCGIRequest) -> None:
@@ -57,16 +57,17 @@ class FastCGIResponses(Codec):
         """Append STDOUT records; without a head, ``chunk`` is CGI output as it stands."""
         own = self._own(request)
         if own.sending == _HEAD:
-            head, own.head = own.head, b""
+            head, own.head = own.head, []
             own.sending = _BODY
-            if (
-                isinstance(chunk, bytes)
-                and len(head) + len(chunk) <= COPY_BELOW
-                and not own.errors_held
-            ):
-                pack_both(FCGI_STDOUT, own.id, head, chunk, self.output)
+            size = len(chunk)
+            for line in head:
+                size += len(line)
+            if isinstance(chunk, bytes) and size <= COPY_BELOW and not own.errors_held:
+                if chunk:
+                    head.append(chunk)
+                pack_pieces(FCGI_STDOUT, own.id, head, size, self.output)
                 return
-            pack_stream(FCGI_STDOUT, own.id, head, self.output)
+            pack_stream(FCGI_STDOUT, own.id, b"".join(head), self.output)
         own.sending = _BODY
         if own.errors_held:
             self._send_held_errors(own)

@@ -10,11 +10,18 @@ cdef class _Line:
     cdef readonly int changes
 
 
-@cython.locals(field=bytes)
-cpdef bytes status_head(status, headers)
+cdef class _Field:
+    cdef readonly bytes raw
+    cdef readonly bint is_last
 
-@cython.locals(known=dict, line=bytes)
-cpdef bytes status_line_head(version, status, headers)
+
+cpdef bytes status_head(status, list headers)
+
+@cython.locals(field=_Field, lines=list)
+cpdef list status_head_lines(status, list headers)
+
+@cython.locals(known=dict, line=bytes, lines=list)
+cpdef bytes status_line_head(version, status, list headers)
 
 @cython.locals(line=_Line)
 cpdef bytes header_line(name, value)
@@ -23,9 +30,3 @@ cpdef bytes header_line(name, value)
 cdef bytes _another_line(name, value, _Line last)
 
 cdef _remember_line(name, value, bytes raw, int changes)
-
-@cython.locals(raw=bytes)
-cdef bytes _remember(dict known, status, str text)
-
-@cython.locals(lines=list)
-cdef bytes _head(bytes first, headers, bytes last)

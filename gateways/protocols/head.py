@@ -28,8 +28,21 @@ class _Line:
         self.changes = changes
 
 
+class _Field:
+    """``Status:`` with a status, and whether it comes behind the other fields.
+
+    It comes first, but where there may be a ``Location``: to HAProxy one that comes later says 302.
+    """
+
+    __slots__ = ("is_last", "raw")
+
+    def __init__(self, status: str) -> None:
+        self.raw = f"Status: {status}\r\n".encode("latin-1")
+        self.is_last = (status[0] == "3" and status[:3] != "304") or status[:3] == "201"
+
+
 _lines: dict[str, _Line] = {}  # by the header's name
-_fields: dict[str, bytes] = {}  # of a status
+_fields: dict[str, _Field] = {}  # by the status
 _status_lines: dict[str, dict[str, bytes]] = {"HTTP/1.0": {}, "HTTP/1.1": {}}
 
 
@@ -37,16 +50,25 @@ def status_head(status: str, headers: Headers) -> bytes:
     """A head with a ``Status:`` field, up to and with the empty line.
 
     The status is always written: without one some web servers turn a 200 into a 304 or take a
-    ``Location`` for an internal redirect. It comes first, but where there may be a ``Location``:
-    to HAProxy one that comes later says 302. The caller has validated all parts.
+    ``Location`` for an internal redirect. The caller has validated all parts.
     """
+    return b"".join(status_head_lines(status, headers))
+
+
+def status_head_lines(status: str, headers: Headers) -> list[bytes]:
+    """The lines of such a head."""
     field = _fields.get(status)
     if field is None:
-        field = _remember(_fields, status, f"Status: {status}\r\n")
-    # One character of it first: a slice would be made for every response.
-    if (status[0] == "3" and status[:3] != "304") or (status[2] == "1" and status[:3] == "201"):
-        return _head(b"", headers, field)
-    return _head(field, headers, b"")
+        field = _Field(status)
+        if len(_fields) < _MAX_LINES:
+            _fields[status] = field
+    lines = [] if field.is_last else [field.raw]
+    for name, value in headers:
+        lines.append(header_line(name, value))
+    if field.is_last:
+        lines.append(field.raw)
+    lines.append(b"\r\n")
+    return lines
 
 
 def status_line_head(version: str, status: str, headers: Headers) -> bytes:
@@ -58,8 +80,14 @@ def status_line_head(version: str, status: str, headers: Headers) -> bytes:
     known = _status_lines[version]
     line = known.get(status)
     if line is None:
-        line = _remember(known, status, f"{version} {status}\r\n")
-    return _head(line, headers, b"")
+        line = f"{version} {status}\r\n".encode("latin-1")
+        if len(known) < _MAX_LINES:
+            known[status] = line
+    lines = [line]
+    for name, value in headers:
+        lines.append(header_line(name, value))
+    lines.append(b"\r\n")
+    return b"".join(lines)
 
 
 def header_line(name: str, value: str) -> bytes:
@@ -85,19 +113,3 @@ def _another_line(name: str, value: str, last: _Line | None) -> bytes:
 def _remember_line(name: str, value: str, raw: bytes, changes: int) -> None:
     if len(raw) <= _LONGEST and (len(_lines) < _MAX_LINES or name in _lines):
         _lines[name] = _Line(value, raw, changes)
-
-
-def _remember(known: dict[str, bytes], status: str, text: str) -> bytes:
-    raw = text.encode("latin-1")
-    if len(known) < _MAX_LINES:
-        known[status] = raw
-    return raw
-
-
-def _head(first: bytes, headers: Headers, last: bytes) -> bytes:
-    lines = [first]
-    for name, value in headers:
-        lines.append(header_line(name, value))
-    lines.append(last)
-    lines.append(b"\r\n")
-    return b"".join(lines)

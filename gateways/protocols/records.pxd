@@ -13,8 +13,8 @@ cpdef bytes pack_record(int record_type, int request_id, content=*)
 @cython.locals(length=Py_ssize_t, position=Py_ssize_t, rest=Py_ssize_t, padding=Py_ssize_t)
 cpdef pack_stream(int record_type, int request_id, data, list out)
 
-@cython.locals(length=Py_ssize_t, padding=Py_ssize_t)
-cpdef pack_both(int record_type, int request_id, bytes first, bytes second, list out)
+@cython.locals(padding=Py_ssize_t)
+cpdef pack_pieces(int record_type, int request_id, list pieces, Py_ssize_t length, list out)
 
 @cython.locals(start=Py_ssize_t, content=FilePart)
 cpdef pack_file(int record_type, int request_id, FilePart part, list out)

@@ -104,16 +104,13 @@ def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer
             out.append(_PADDINGS[padding])
 
 
-def pack_both(
-    record_type: int, request_id: int, first: bytes, second: bytes, out: list[Buffer]
+def pack_pieces(
+    record_type: int, request_id: int, pieces: list[bytes], length: int, out: list[Buffer]
 ) -> None:
-    """Append one record of two pieces, which are short."""
-    length = len(first) + len(second)
+    """Append one record of several pieces, of ``length`` bytes in all, which is short."""
     padding = -length & 7
     out.append(_pack_header(FCGI_VERSION_1, record_type, request_id, length, padding))
-    out.append(first)
-    if second:
-        out.append(second)
+    out += pieces
     if padding:
         out.append(_PADDINGS[padding])
 
