@@ -13,6 +13,9 @@ cdef class Connection(Reception):
     cdef list _errors
 
     @cython.locals(own=Request)
+    cpdef note_running(self, request, response)
+
+    @cython.locals(own=Request)
     cpdef send_head(self, request, status, headers)
 
     @cython.locals(own=Request)

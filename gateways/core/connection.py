@@ -12,6 +12,7 @@ from gateways.core.reception import Reception
 from gateways.errors import ClientDisconnected, RequestTimeout
 from gateways.protocols.base import CodecFactory, FilePart, Headers, Request
 from gateways.wsgi.pages import error_page
+from gateways.wsgi.runner import Response
 
 logger = logging.getLogger("gateways.connection")
 
@@ -43,6 +44,11 @@ class Connection(Reception):
         self._errors: list[tuple[Request, str]] = []  # written to wsgi.errors, not handed on yet
 
     # -- the runner's Channel ------------------------------------------------------------------
+
+    def note_running(self, request: Any, response: Response | None) -> None:
+        """See ``Channel.note_running``."""
+        own: Request = request
+        own.response = response
 
     def send_head(self, request: Any, status: str, headers: Headers) -> None:
         """Set the head of the response (see ``Channel.send_head``)."""

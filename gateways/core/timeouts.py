@@ -27,7 +27,7 @@ from gateways.core.stacklog import log_with_lines
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
 from gateways.wsgi.mounts import Mounts
-from gateways.wsgi.runner import RUNNING, Response, request_name, run_application
+from gateways.wsgi.runner import Response, request_name, run_application
 
 logger = logging.getLogger("gateways.timeouts")
 
@@ -220,7 +220,7 @@ def interrupt(thread: int, request: Request, streaming: bool = False) -> bool:
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return False
     seen = sys._current_frames().get(thread)
-    response = RUNNING.get(thread)
+    response = request.response
     if seen is None or response is None or not _is_in_application(seen, response):
         return False
     caller = seen.f_back

@@ -19,6 +19,7 @@ cdef class Request:
     cdef public bint failed
     cdef public object overdue
     cdef public bint abandoned
+    cdef public object response
 
     cpdef set_up(self)
 

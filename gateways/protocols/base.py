@@ -79,6 +79,7 @@ class Request:
     to the codec; ``sent`` counts the bytes of its body; ``failed`` says that it was cut short.
     ``overdue`` is set when the request has run for too long: then the application's own answer is
     not wanted any more. ``abandoned``: it was answered in the stead of a thread that did not react.
+    ``response`` is the runner's, while it runs the application.
     """
 
     __slots__ = (
@@ -91,6 +92,7 @@ class Request:
         "failed",
         "overdue",
         "refusal",
+        "response",
         "sent",
         "status",
         "variables",
@@ -113,6 +115,7 @@ class Request:
         self.failed = False
         self.overdue: BaseException | None = None
         self.abandoned = False
+        self.response: Any = None
 
 
 NewBody = Callable[[Request, int | None], BodySink]

@@ -1,4 +1,5 @@
 cdef class Channel:
+    cpdef note_running(self, request, response)
     cpdef send_head(self, request, status, headers)
     cpdef send_body(self, request, chunk)
     cpdef long long send_file(self, request, int fd, long long offset, long long size) except -1

@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from gateways.wsgi.headers import Headers
+    from gateways.wsgi.runner import Response
 
 
 class Channel:
@@ -18,6 +19,9 @@ class Channel:
     """
 
     __slots__ = ()
+
+    def note_running(self, request: Any, response: Response | None) -> None:
+        """Know what answers the request now, for who wants to interrupt it; None: nothing."""
 
     def send_head(self, request: Any, status: str, headers: Headers) -> None:
         """Set the head, which leaves with the first body bytes or with the end."""

@@ -6,8 +6,6 @@ from gateways.wsgi.environ cimport EnvironBuilder
 from gateways.wsgi.errorlog cimport ErrorStream, new_error_stream
 from gateways.wsgi.headers cimport check_headers, check_status
 
-cdef object _get_ident
-
 
 cdef class Response:
     cdef object _body
@@ -51,7 +49,7 @@ cdef Response _new_response(
     Channel channel, request, bint is_head, ErrorStream errors, respond, body,
 )
 
-@cython.locals(errors=ErrorStream, response=Response, is_head=bint, running=dict)
+@cython.locals(errors=ErrorStream, response=Response, is_head=bint)
 cpdef run_application(
     application, EnvironBuilder builder, Channel channel, request, dict variables, body,
     bint debug=*, respond=*,

@@ -8,8 +8,6 @@ the head is out an error can only be shown by ending the response so that its sh
 
 from __future__ import annotations
 
-import _thread  # threading is more than a CGI script needs
-
 from gateways.errors import ApplicationError, ClientDisconnected, ProtocolError, RequestTimeout
 from gateways.logs import get_logger
 from gateways.wsgi.body import Body
@@ -32,11 +30,6 @@ else:
     Protocol = object
 
 logger = get_logger("gateways.application")
-
-_get_ident = _thread.get_ident
-
-RUNNING: dict[int, Response] = {}
-"""What each thread is answering, by its number; for who wants to interrupt one."""
 
 ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
 StartResponse: TypeAlias = "Callable[..., Callable[[bytes], None]]"
@@ -337,9 +330,7 @@ def run_application(
     respond = respond or respond_with_error
     response = _new_response(channel, request, is_head, errors, respond, body)
     iterable: Iterable[bytes] | None = None
-    thread = _get_ident()
-    running = RUNNING
-    running[thread] = response
+    channel.note_running(request, response)
     try:
         environ = builder.build(variables, body, errors)
         response.in_application = True
@@ -363,7 +354,7 @@ def run_application(
             name = request_name(variables)
             logger.error("close() of the response of %s failed", name, exc_info=error)
         response.in_application = False
-        running.pop(thread, None)
+        channel.note_running(request, None)
         errors.detach()
 
 
