@@ -110,7 +110,7 @@ def pack_pieces(
     """Append one record of several pieces, of ``length`` bytes in all, which is short."""
     padding = -length & 7
     out.append(_pack_header(FCGI_VERSION_1, record_type, request_id, length, padding))
-    out += pieces
+    out.extend(pieces)
     if padding:
         out.append(_PADDINGS[padding])
 
