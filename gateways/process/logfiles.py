@@ -20,6 +20,7 @@ logger = logging.getLogger("gateways.logs")
 _PATIENCE_MS = 1000  # how long a full pipe may keep a thread
 # Descriptors 1 and 2 are shared with other processes, so they cannot be made non-blocking.
 _NOWAIT = getattr(os, "RWF_NOWAIT", 0)
+_NEVER_WAITS = -1  # in place of a flag: a file takes all of what is written, at once
 _NO_SUCH_FLAG = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)
 
 
@@ -72,26 +73,29 @@ class Target:
 
     def _write_now(self, data: bytes) -> int:
         """Write what there is room for. Raises BlockingIOError where there is none."""
-        if self._flag:
+        if self._flag > 0:
             try:
                 return os.pwritev(self.fd, (data,), -1, self._flag)
             except OSError as error:
                 if error.errno not in _NO_SUCH_FLAG:
                     raise
                 self._flag = 0
-        # A file takes all of it. Of a pipe or a socket others may take the room in between; that
-        # is what the flag is for, where the system has it.
-        if not _is_writable(self.fd, 0):
+        # Of a pipe or a socket others may take the room in between; that is what the flag is for,
+        # where the system has it.
+        if self._flag != _NEVER_WAITS and not _is_writable(self.fd, 0):
             raise BlockingIOError(errno.EAGAIN, "its reader did not read")
         return os.write(self.fd, data)
 
 
 def _flag_for(fd: int) -> int:
-    """What ``pwritev`` is told, for a write that does not wait; 0: it is not to be used."""
+    """What ``pwritev`` is told, for a write that does not wait; 0: it is not to be used, and
+    ``_NEVER_WAITS``: nor need anything be asked before."""
     try:
         mode = os.fstat(fd).st_mode
     except OSError:
         return 0
+    if stat.S_ISREG(mode):
+        return _NEVER_WAITS
     return _NOWAIT if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode) else 0
 
 
