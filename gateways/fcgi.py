@@ -37,13 +37,8 @@ from gateways.wsgi.body import EMPTY_BODY
 from gateways.wsgi.channel import Channel
 from gateways.wsgi.environ import Environ
 from gateways.wsgi.errorlog import ErrorStream
-from gateways.wsgi.runner import (
-    Application,
-    StartResponse,
-    request_name,
-    respond_with_error,
-    run_application,
-)
+from gateways.wsgi.pages import respond_with_error
+from gateways.wsgi.runner import Application, StartResponse, request_name, run_application
 
 __all__ = [
     "FCGI_AUTHORIZER",

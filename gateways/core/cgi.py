@@ -20,7 +20,8 @@ from gateways.protocols.variables import clean, content_length
 from gateways.wsgi.body import Body
 from gateways.wsgi.channel import Channel
 from gateways.wsgi.environ import EnvironBuilder
-from gateways.wsgi.runner import respond_with_error, run_application
+from gateways.wsgi.pages import respond_with_error
+from gateways.wsgi.runner import run_application
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from gateways.protocols.base import Headers
-    from gateways.wsgi.runner import Application, ErrorResponder
+    from gateways.wsgi.pages import ErrorResponder
+    from gateways.wsgi.runner import Application
 
     class Options(Protocol):
         """What of ``gateways.config.Config`` a CGI request needs."""

@@ -17,7 +17,8 @@ from gateways.core.observer import tell_begin, tell_end
 from gateways.core.timeouts import forget_interrupt
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
-from gateways.wsgi.runner import request_name, respond_with_error, run_application
+from gateways.wsgi.pages import respond_with_error
+from gateways.wsgi.runner import request_name, run_application
 
 logger = logging.getLogger("gateways.worker")
 

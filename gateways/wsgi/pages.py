@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
+if TYPE_CHECKING:
+    from typing import Any, Protocol
+
+    from gateways.wsgi.channel import Channel
+else:
+    Protocol = object
+
 PHRASES = {
     400: "Bad Request",
     404: "Not Found",
@@ -55,3 +63,21 @@ def error_page(code: int, detail: str = "") -> tuple[str, list[tuple[str, str]],
     if code == 503:
         headers.append(("Retry-After", "1"))
     return status, headers, body
+
+
+class ErrorResponder(Protocol):
+    """Answers a request with an error page: ``respond_with_error``, or what stands in for it."""
+
+    def __call__(
+        self, channel: Channel, request: Any, code: int, is_head: bool = False, detail: str = ""
+    ) -> None:
+        """Send the page for status ``code``; ``detail`` is a traceback that may be shown."""
+
+
+def respond_with_error(
+    channel: Channel, request: Any, code: int, is_head: bool = False, detail: str = ""
+) -> None:
+    """Answer a request with one of our own pages."""
+    status, headers, body = error_page(code, detail)
+    channel.send_head(request, status, headers)
+    channel.finish(request, b"" if is_head else body)

@@ -15,43 +15,24 @@ from gateways.wsgi.channel import Channel
 from gateways.wsgi.errorlog import ErrorStream, new_error_stream
 from gateways.wsgi.filewrapper import FileWrapper
 from gateways.wsgi.headers import check_headers, check_status
-from gateways.wsgi.pages import error_page
+from gateways.wsgi.pages import respond_with_error
 from gateways.wsgi.returned import as_bytes, has_one_item, is_iterable, only_chunk
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from types import TracebackType
-    from typing import Any, Protocol, TypeAlias
+    from typing import TypeAlias
 
     from gateways.wsgi.environ import Environ, EnvironBuilder
     from gateways.wsgi.headers import Headers
-else:
-    Protocol = object
+    from gateways.wsgi.pages import ErrorResponder
 
 logger = get_logger("gateways.application")
 
 ExcInfo: TypeAlias = "tuple[type[BaseException], BaseException, TracebackType | None]"
 StartResponse: TypeAlias = "Callable[..., Callable[[bytes], None]]"
 Application: TypeAlias = "Callable[[Environ, StartResponse], Iterable[bytes]]"
-
-
-class ErrorResponder(Protocol):
-    """Answers a request with an error page: ``respond_with_error``, or what stands in for it."""
-
-    def __call__(
-        self, channel: Channel, request: Any, code: int, is_head: bool = False, detail: str = ""
-    ) -> None:
-        """Send the page for status ``code``; ``detail`` is a traceback that may be shown."""
-
-
-def respond_with_error(
-    channel: Channel, request: Any, code: int, is_head: bool = False, detail: str = ""
-) -> None:
-    """Answer a request with one of our own pages."""
-    status, headers, body = error_page(code, detail)
-    channel.send_head(request, status, headers)
-    channel.finish(request, b"" if is_head else body)
 
 
 class Response:

@@ -13,7 +13,8 @@ from gateways.errors import ClientDisconnected
 from gateways.wsgi.channel import Channel
 from gateways.wsgi.environ import EnvironBuilder
 from gateways.wsgi.headers import Headers
-from gateways.wsgi.runner import Application, ErrorResponder, run_application
+from gateways.wsgi.pages import ErrorResponder
+from gateways.wsgi.runner import Application, run_application
 
 GET = {
     "REQUEST_METHOD": "GET",
