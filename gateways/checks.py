@@ -18,6 +18,15 @@ _SEVERAL = frozenset(
     | {"reload_on_touch", "roles"}
 )
 _CHOICES = {"log_level": LOG_LEVELS, "sigusr1": ("auto", "reopen", "stop")}
+# gunicorn's other names for it, and what to give instead.
+_WORKER_CLASSES = {
+    "sync": "that is one thread: give --threads 1",
+    "eventlet": "it is deprecated by its own authors; give gevent, or gthread (threads)",
+    "tornado": "give gthread: an idle connection takes no thread",
+    "gevent_wsgi": "give gevent",
+    "gevent_pywsgi": "give gevent",
+    "ggevent": "give gevent",
+}
 HOOKS = ("on_start", "post_fork", "on_ready", "on_exit", "on_reload")
 # A pattern, and what to write instead of what does not match it.
 _FORMS = {
@@ -46,6 +55,8 @@ def find_problem(name: str, value: Any) -> str | None:
         return _roles_problem(value)
     if name == "mounts":
         return _mounts_problem(value)
+    if name == "worker_class":
+        return _worker_class_problem(value)
     if name in _CHOICES and value.lower() not in _CHOICES[name]:
         return f"{value!r} is none of {', '.join(_CHOICES[name])}"
     if name in _FORMS:
@@ -69,6 +80,13 @@ def _form_problem(value: str, pattern: str, remedy: str) -> str | None:
     if colon and least.isdigit() and int(least) > int(most):
         return f"{value!r} has more at least than at most; give {most}:{least}"
     return None
+
+
+def _worker_class_problem(value: str) -> str | None:
+    if value in ("gthread", "gevent"):
+        return None
+    remedy = _WORKER_CLASSES.get(value, "give gthread (threads), or gevent (greenlets)")
+    return f"{value!r} is none of gthread, gevent; {remedy}"
 
 
 def _hooks_problem(value: Mapping[str, Any]) -> str | None:

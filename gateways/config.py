@@ -65,7 +65,19 @@ class Config(Value, kw_only=True):
 
     _under("Processes")
 
-    threads: int = _option(4, "Worker threads, each runs one request at a time.", flags="-t")
+    worker_class: str = _option(
+        "gthread",
+        "What --threads are: gthread (threads of the system), or gevent (greenlets, all in one "
+        "such thread, for applications that are written for it). Needs gateways[gevent].",
+        flags="-k",
+        metavar="NAME",
+    )
+    threads: int = _option(
+        4,
+        "Worker threads, each runs one request at a time. With -k gevent greenlets, of which "
+        "hundreds are usual.",
+        flags="-t",
+    )
     workers: str = _option(
         "1",
         "Worker processes under a supervisor: N, auto (as many as the CPUs that may be used) or "

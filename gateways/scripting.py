@@ -16,6 +16,7 @@ from gateways.core.connection import Connection
 from gateways.core.descriptors import reopen_standard_descriptors
 from gateways.core.listener import Listener, open_listeners, tcp_listener, unix_listener
 from gateways.core.server import Server
+from gateways.core.threads import threads_of_process
 from gateways.errors import ConfigError
 from gateways.process.cpus import available_cpus
 from gateways.process.single import SingleProcess
@@ -87,7 +88,13 @@ class ScriptServer:
             options["threads"] = max(1, min(int(kw["maxThreads"]), _MOST_THREADS))
         if not self.multithreaded:
             options["threads"] = 1
-        return Config(**{**own, **options, **orders.options})
+        config = Config(**{**own, **options, **orders.options})
+        if config.worker_class == "gevent" and threads_of_process().compete:
+            raise ConfigError(
+                "worker_class='gevent' needs a script that begins with "
+                "'from gevent import monkey; monkey.patch_all()'; it is too late for that here"
+            )
+        return config
 
     def run(self) -> bool:
         """Serve until a signal ends it; True if that was SIGHUP, which asks for a restart.

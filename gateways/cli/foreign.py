@@ -7,7 +7,6 @@ from collections.abc import Iterable
 from gateways.hints import nearest
 
 _APPLICATION = "name the application as the argument: myapp:app or path/to/file.wsgi"
-_SEVERAL_THREADS = "a worker runs --threads of them, and an idle connection takes none"
 _SOCKET_OPTIONS = "it is part of the address: --bind 'unix:/path?mode=660&user=NAME&group=NAME'"
 _TLS = "TLS is the web server's, in front of this one"
 
@@ -35,6 +34,7 @@ REMEDIES = {
     "--master": "there always is one, unless with --workers 0",
     "-M": "there always is one, unless with --workers 0",
     "--enable-threads": "threads of the application always run",
+    "--gevent": "you mean --worker-class gevent --threads",
     "--lazy-apps": "that is the default; the contrary is --preload",
     "--harakiri": "you mean --timeout",
     "--uid": "you mean --user",
@@ -59,9 +59,7 @@ REMEDIES = {
     "--need-app": "without an application the start always fails",
     "--static-map": "files are the web server's to serve",
     # gunicorn
-    "--worker-class": f"there is one class of worker; {_SEVERAL_THREADS}",
-    "-k": f"there is one class of worker; {_SEVERAL_THREADS}",
-    "--worker-connections": "you mean --max-connections",
+    "--worker-connections": "you mean --max-connections; with -k gevent also --threads",
     "--keep-alive": "you mean --idle-timeout",
     "--access-logfile": "you mean --access-log",
     "--access-logformat": "you mean --access-format",

@@ -19,6 +19,7 @@ cdef class Host:
     cdef public object run_request
     cdef public tuple observers
     cdef public Recorder recorder
+    cdef public object threads
     cdef public Poller poller
     cdef public Clock clock
     cdef public Gate gate

@@ -14,8 +14,9 @@ from typing import Any
 from gateways.config import Config
 from gateways.core.clock import Clock
 from gateways.core.gate import Gate
-from gateways.core.poller import Poller, new_poller
+from gateways.core.poller import Poller
 from gateways.core.recorder import Recorder
+from gateways.core.threads import threads_of_process
 from gateways.errors import LimitExceeded
 from gateways.protocols.base import Request
 from gateways.wsgi.environ import EnvironBuilder
@@ -52,9 +53,10 @@ class Host:
         self.run_request = run_request
         self.observers = tuple(observers)
         self.recorder = recorder
-        self.poller: Poller = poller or new_poller()
+        self.threads = threads_of_process()
+        self.poller: Poller = poller or self.threads.new_poller()
         self.clock = Clock()
-        self.gate = Gate(config.threads)
+        self.gate = Gate(config.threads if self.threads.compete else 1)
         self.handlers: dict[int, Any] = {}
         self.connections: set[Any] = set()
         self.ready: collections.deque[tuple[Any, Request]] = collections.deque()

@@ -7,6 +7,7 @@ cdef int EPOLLONESHOT
 
 cdef class Poller:
     cdef public bint is_shared
+    cdef object _of_thread
 
     cpdef share(self, bint is_shared)
     cpdef watch(self, int fd)
@@ -18,10 +19,10 @@ cdef class Poller:
 
 cdef class EpollPoller(Poller):
     cdef object _epoll
-    cdef int _number
+    cdef readonly int _number
     cdef int _wake_fd
     cdef bint _all_awake
-    cdef object _found
+    cdef readonly object _found
 
     @cython.locals(stays=cython.int, flags=cython.int)
     cpdef int arm(self, int fd, int events, bint known) except -1

@@ -20,6 +20,7 @@ import threading
 
 from gateways.core.syscalls import next_event, rearm
 
+new_epoll = getattr(select, "epoll", None)  # gevent takes it away from those who look later
 EPOLLONESHOT = getattr(select, "EPOLLONESHOT", 0)
 
 READ = 1
@@ -37,6 +38,7 @@ class Poller:
 
     def __init__(self) -> None:
         self.is_shared = True
+        self._of_thread = threading.local()
 
     def share(self, is_shared: bool) -> None:
         """Several threads wait in it from here on, or only one does."""
@@ -70,6 +72,14 @@ class Poller:
         """Have every thread return, now and from now on."""
         raise NotImplementedError
 
+    def waker(self) -> Waker:
+        """The calling thread's own waker."""
+        try:
+            own: Waker = self._of_thread.waker
+        except AttributeError:
+            own = self._of_thread.waker = Waker()
+        return own
+
     def close(self) -> None:
         """Give the poller's own descriptors back."""
         raise NotImplementedError
@@ -88,7 +98,9 @@ class EpollPoller(Poller):
 
     def __init__(self) -> None:
         super().__init__()
-        self._epoll = select.epoll()
+        if new_epoll is None:
+            raise NotImplementedError("this system has no epoll")
+        self._epoll = new_epoll()
         self._number = self._epoll.fileno()
         # A semaphore: each reader takes one wake, so that n wakes wake n threads.
         flags = os.EFD_NONBLOCK | os.EFD_CLOEXEC | os.EFD_SEMAPHORE
@@ -351,18 +363,6 @@ class Waker:
             os.read(self._read, 4096)
         except BlockingIOError:
             pass
-
-
-_of_thread = threading.local()
-
-
-def waker() -> Waker:
-    """The calling thread's own waker."""
-    try:
-        own: Waker = _of_thread.waker
-    except AttributeError:
-        own = _of_thread.waker = Waker()
-    return own
 
 
 def wait_for(fd: int, events: int, timeout: float | None, also: Waker | None = None) -> int:

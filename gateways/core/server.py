@@ -90,7 +90,7 @@ class Server(Host):
         if keeping is not None:
             self._acceptors.append(self._adopter)
         self._workers: list[Worker] = []
-        self._watch = RequestWatch[Worker](config, self._give_up)
+        self._watch = RequestWatch[Worker](config, self.threads, self._give_up)
         self._pauses = Seldom(logger)
         self._alone: Worker | None = None
         self._accept_lock = threading.Lock()
@@ -243,7 +243,8 @@ class Server(Host):
             connection.expire("the server stops")
         for acceptor in self._acceptors:
             acceptor.close()
-        ended = [worker.join(1.0) for worker in self._workers]
+        until = time.monotonic() + 1.0
+        ended = [worker.join(max(0.0, until - time.monotonic())) for worker in self._workers]
         if all(ended):
             self.poller.close()
             self.clock.close()

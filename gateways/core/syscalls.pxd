@@ -5,9 +5,12 @@ cdef class Lock:
     cdef PyThread_type_lock _lock
 
     cpdef bint acquire(self) except -1
+    cdef _wait(self)
     cpdef release(self)
 
 
+cpdef Lock new_lock()
+cpdef when_held(wait)
 cpdef tuple accept(listening, int number)
 cpdef bytes receive(int fd)
 cpdef Py_ssize_t send(int fd, data) except -1

@@ -11,13 +11,25 @@ import os
 import select
 import socket
 import threading
+from collections.abc import Callable
 
 RECEIVE_BYTES = 65536
 MOST_EVENTS = 32
 MOST_VECTORS = 64
 
-Lock = threading.Lock
 close = os.close
+
+
+def new_lock() -> threading.Lock:
+    """A lock that is never held for long."""
+    return threading.Lock()  # gevent's, where it has patched this process
+
+
+def when_held(wait: Callable[[], None] | None) -> None:
+    """In the compiled build: what a thread calls, again and again, that finds a lock of these held.
+
+    None: it waits in the kernel. Here the locks know by themselves how to wait.
+    """
 
 
 def accept(listening: socket.socket, number: int) -> tuple[int, object] | None:

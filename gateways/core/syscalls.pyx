@@ -174,9 +174,16 @@ cdef class Lock:
 
     cpdef bint acquire(self) except -1:
         if not PyThread_acquire_lock(self._lock, NOWAIT_LOCK):
+            self._wait()
+        return True
+
+    cdef _wait(self):
+        if _wait_for_lock is None:
             with nogil:
                 PyThread_acquire_lock(self._lock, WAIT_LOCK)
-        return True
+            return
+        while not PyThread_acquire_lock(self._lock, NOWAIT_LOCK):
+            _wait_for_lock()
 
     cpdef release(self):
         PyThread_release_lock(self._lock)
@@ -194,6 +201,18 @@ cdef class Lock:
 
     def __exit__(self, kind, error, traceback):
         self.release()
+
+
+cdef object _wait_for_lock = None
+
+
+cpdef Lock new_lock():
+    return Lock.__new__(Lock)
+
+
+cpdef when_held(wait):
+    global _wait_for_lock
+    _wait_for_lock = wait
 
 
 cpdef int close(int fd) except -1:

@@ -10,38 +10,24 @@ place, and the server asks for a new process, because nobody can end a thread fr
 
 from __future__ import annotations
 
-import gc
 import logging
-import os
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterable
-from types import FrameType, FunctionType
+from types import FrameType
 from typing import Generic, Protocol, TypeVar
 
-from gateways import errors
 from gateways.config import Config
 from gateways.core.connection import Connection
 from gateways.core.stacklog import log_with_lines
+from gateways.core.threads import PACKAGE, Threads
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
-from gateways.wsgi.mounts import Mounts
-from gateways.wsgi.runner import Response, request_name, run_application
+from gateways.wsgi.runner import request_name
 
 logger = logging.getLogger("gateways.timeouts")
 
-_PACKAGE = os.path.dirname(errors.__file__) + os.sep
 _THREADING = threading.__file__  # has the outermost frames of every thread
-# The places where the application is called, and its iterable is asked for more.
-_CALLERS = (
-    getattr(run_application, "__code__", None),
-    getattr(Response.send_iterable, "__code__", None),
-    Mounts.__call__.__code__,
-)
-# Compiled functions have no frames: there a flag tells what the frames tell elsewhere.
-_HAS_FRAMES = isinstance(run_application, FunctionType)
-_OUTERMOST = threading.Thread.run.__code__
 
 
 class WatchedWorker(Protocol):
@@ -73,12 +59,14 @@ class _Watched:
 
 
 class RequestWatch(Generic[W]):
-    """Looks after the requests of ``workers``; not needed where no time-out is configured.
+    """Looks after the requests of workers, which are ``threads``; not needed where no time-out is
+    configured.
 
     ``give_up`` is called with a worker whose request was answered in its stead, and why.
     """
 
-    def __init__(self, config: Config, give_up: Callable[[W, str], None]) -> None:
+    def __init__(self, config: Config, threads: Threads, give_up: Callable[[W, str], None]) -> None:
+        self._threads = threads
         self._timeout = config.timeout_seconds
         self._streaming = config.timeout_streaming
         self._grace = config.timeout_grace_seconds
@@ -113,7 +101,7 @@ class RequestWatch(Generic[W]):
     def _log_slow(
         self, worker: WatchedWorker, connection: Connection, request: Request, elapsed: float
     ) -> None:
-        stack = stack_of(worker.ident)
+        stack = stack_of(self._threads.frame_of(worker.ident))
         if worker.request is request:  # else it has just ended, and the stack is of another
             log_with_lines(
                 logger,
@@ -130,7 +118,7 @@ class RequestWatch(Generic[W]):
         if request.status and not self._streaming:
             return  # its response has begun; in the nick of time, if it was overdue already
         if not entry.overdue_since:
-            stack = stack_of(worker.ident)
+            stack = stack_of(self._threads.frame_of(worker.ident))
             error = RequestTimeout(f"no response had begun after {self._timeout:g} seconds")
             if request.status:
                 error = RequestTimeout(f"not complete after {self._timeout:g} seconds")
@@ -149,7 +137,7 @@ class RequestWatch(Generic[W]):
                 lines=stack,
             )
         if not entry.raised:
-            entry.raised = interrupt(worker.ident, request, self._streaming)
+            entry.raised = self._threads.interrupt(worker.ident, request, self._streaming)
         waited = now - entry.overdue_since
         if waited >= self._grace and self._answer_late(connection, request):
             self._give_up(
@@ -171,9 +159,8 @@ def _described(connection: Connection, request: Request) -> str:
     return f"{request_name(request.variables)} from {client}"
 
 
-def stack_of(thread: int) -> str:
+def stack_of(frame: FrameType | None) -> str:
     """The stack of a thread as tracebacks show it, without our own outermost frames."""
-    frame = sys._current_frames().get(thread)
     if frame is None:
         return "  (the thread has ended)"
     summary = traceback.StackSummary.extract(traceback.walk_stack(frame))
@@ -185,95 +172,4 @@ def stack_of(thread: int) -> str:
 
 
 def _is_below(filename: str) -> bool:
-    return filename.startswith(_PACKAGE) or filename == _THREADING
-
-
-# -- raising in another thread -----------------------------------------------------------------
-
-
-class _Frames:
-    """``-_Frames()`` is ``sys._current_frames()``, without a call (see ``interrupt``)."""
-
-    __neg__ = staticmethod(sys._current_frames)
-
-
-_FRAMES = _Frames()
-
-
-def interrupt(thread: int, request: Request, streaming: bool = False) -> bool:
-    """Raise RequestTimeout in a thread, if it is in the application's code; whether it was raised.
-
-    The interpreter raises it when that thread next looks whether something is to be done, so it
-    must be certain where the thread is: in our own code it would leave a codec or a lock halfway.
-    While we hold the GIL the thread stands still, and it goes on, with the exception, from the very
-    place where we saw it. CPython offers the GIL to others only after a call, at the start of a
-    function and at the end of a loop's turn. So the frames are looked through at leisure first,
-    and what follows is one straight line without any of these, up to the call that raises:
-    it asks for the frames once more, by an operator, and compares. Nor may the garbage
-    collector run in it, for it may run anything.
-
-    The compiled build has no frames of ours, but a property of the response, written in C, to
-    read in their stead: that is no call either.
-
-    Without a GIL nothing of this holds, and nothing is raised.
-    """
-    if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        return False
-    seen = sys._current_frames().get(thread)
-    response = request.response
-    if seen is None or response is None or not _is_in_application(seen, response):
-        return False
-    caller = seen.f_back
-    instruction = seen.f_lasti
-    set_exception, number, error = _raiser(thread)
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        found = (-_FRAMES)[thread]
-        if (
-            found is seen
-            and found.f_lasti == instruction
-            and found.f_back is caller
-            and (_HAS_FRAMES or response.is_interruptible)
-            and not request.ended
-            and (streaming or not request.status)
-        ):
-            set_exception(number, error)
-            return True
-    except KeyError:
-        pass  # the thread has ended
-    finally:
-        if collects:
-            gc.enable()
-    return False
-
-
-def forget_interrupt(thread: int) -> None:
-    """Take back what ``interrupt`` may have left for the calling ``thread``, its own."""
-    import ctypes
-
-    try:
-        set_exception, number, _ = _raiser(thread)
-        set_exception(number, ctypes.py_object())
-    except RequestTimeout:
-        pass  # it came first
-
-
-def _raiser(thread: int) -> tuple[Callable[..., int], object, object]:
-    """PyThreadState_SetAsyncExc and its arguments; it is called with the GIL held."""
-    import ctypes  # it costs a few milliseconds, and most servers never need it
-
-    set_exception = ctypes.pythonapi.PyThreadState_SetAsyncExc
-    return set_exception, ctypes.c_ulong(thread), ctypes.py_object(RequestTimeout)
-
-
-def _is_in_application(frame: FrameType, response: Response) -> bool:
-    """Whether the innermost frame is the application's, and it was called by the runner."""
-    if frame.f_code.co_filename.startswith(_PACKAGE):
-        return False
-    if not _HAS_FRAMES:
-        return frame.f_code is not _OUTERMOST and response.is_interruptible
-    outer: FrameType | None = frame
-    while outer is not None and not outer.f_code.co_filename.startswith(_PACKAGE):
-        outer = outer.f_back
-    return outer is not None and outer.f_code in _CALLERS
+    return filename.startswith(PACKAGE) or filename == _THREADING

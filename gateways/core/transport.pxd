@@ -3,7 +3,7 @@ import cython
 from gateways.core.clock cimport Clock
 from gateways.core.poller cimport Poller
 from gateways.core.sendqueue cimport SendQueue, new_queue
-from gateways.core.syscalls cimport Lock, close, shutdown
+from gateways.core.syscalls cimport Lock, close, new_lock, shutdown
 from gateways.wsgi.channel cimport Channel
 
 

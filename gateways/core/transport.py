@@ -11,9 +11,9 @@ import os
 import socket
 
 from gateways.core.clock import Clock
-from gateways.core.poller import Poller, Waker, waker
+from gateways.core.poller import Poller, Waker
 from gateways.core.sendqueue import new_queue
-from gateways.core.syscalls import Lock, close, shutdown
+from gateways.core.syscalls import close, new_lock, shutdown
 from gateways.protocols.base import Output
 from gateways.protocols.detect import mismatch
 from gateways.wsgi.channel import Channel
@@ -61,7 +61,7 @@ class Transport(Channel):
         self._waiting: list[Waker] = []  # of threads that wait while the poller is the owner
         self._known = False  # the poller has seen the descriptor before
         self._reported = 0  # the events that the poller reports even if we are not armed
-        self.lock = Lock()
+        self.lock = new_lock()
         self.armed = 0  # the events for which the poller owns the descriptor
         self.self_polling = False  # the thread of the only request watches the descriptor itself
         self.eof = False  # the peer will send no more
@@ -113,7 +113,7 @@ class Transport(Channel):
             self.self_polling = True
             if not may_be_woken:
                 return None
-        own = waker()
+        own = self._poller.waker()
         self._waiting.append(own)
         return own
 

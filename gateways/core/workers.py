@@ -8,13 +8,11 @@ several requests, goes to the ready list, and a follower is woken for each.
 from __future__ import annotations
 
 import logging
-import threading
 from typing import Any
 
 from gateways.core.connection import Connection
 from gateways.core.host import Host
 from gateways.core.observer import tell_begin, tell_end
-from gateways.core.timeouts import forget_interrupt
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
 from gateways.wsgi.pages import respond_with_error
@@ -50,7 +48,7 @@ class Worker:
         self._server = server
         self.number = number
         self.name = f"gateways-worker-{number}"
-        self._thread = threading.Thread(target=self._run, name=self.name, daemon=True)
+        self._thread = server.threads.new_thread(self._run, self.name)
         self.connection: Connection | None = None
         self.request: Request | None = None
         self.accepting = False  # it may have a connection that the server does not know yet
@@ -161,7 +159,7 @@ class Worker:
             except RequestTimeout:  # a handler of its own read the body, and did without the runner
                 connection.end_overdue(request)
             if request.overdue is not None:
-                forget_interrupt(self.ident)
+                server.threads.forget_interrupt(self.ident)
         self._done(connection, request)
 
     def _done(self, connection: Connection, request: Request) -> None:

@@ -13,6 +13,8 @@ import os
 import signal
 import socket
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterable, Sequence
 
 from gateways.core.connection import Connection
@@ -23,6 +25,8 @@ from gateways.process.signals import SignalQueue
 from gateways.protocols.base import Request
 
 logger = logging.getLogger("gateways.server")
+
+_LONG_SECONDS = 3600.0
 
 
 class ForkGuard:
@@ -37,7 +41,7 @@ class ForkGuard:
         self._signals = signals
         self._listeners = listeners
         self._close_others = close_others
-        self._forked = False
+        self._forked = 0  # the thread that has made a child of this process
         self.server: Server | None = None  # once there is one
 
     def arm(self) -> None:
@@ -54,18 +58,18 @@ class ForkGuard:
     def leave_if_forked(self) -> None:
         """End the process if it is a child that has come back from the application's code."""
         if self._forked:
-            _leave()
+            _leave(self._forked)
 
     def let_go(self) -> None:
         """In the child: be no server."""
-        self._forked = True
+        self._forked = threading.get_ident()
         _reset_handlers(self._signals)
         self._signals.forget()
         for listener in self._listeners:
             listener.close()
         self._close_others()
         if self.server is not None:
-            _disconnect(self.server)
+            _disconnect(self.server, self._forked)
 
 
 _armed: ForkGuard | None = None
@@ -89,11 +93,11 @@ def _reset_handlers(signals: SignalQueue) -> None:
             signal.signal(number, signal.default_int_handler if is_interrupt else signal.SIG_DFL)
 
 
-def _disconnect(server: Server) -> None:
+def _disconnect(server: Server, thread: int) -> None:
     """Have nothing reach the peers, the poller of the parent or its scoreboard any more."""
     server.stopping = server.draining = True
     server.recorder = None
-    server.observers = (_LastObserver(),)
+    server.observers = (_LastObserver(thread),)
     for handler in server.handlers.values():
         if not isinstance(handler, Connection):
             handler.close()
@@ -119,15 +123,21 @@ def _cut_off(descriptors: Iterable[int]) -> None:
 class _LastObserver:
     """Ends the process with the request in which it was forked."""
 
+    def __init__(self, thread: int) -> None:
+        self._forking = thread
+
     def begin(self, thread: int, connection: Connection, request: Request) -> None:
         """None begins."""
 
     def end(self, thread: int, connection: Connection, request: Request, outcome: Outcome) -> None:
         """The application has returned."""
-        _leave()
+        _leave(self._forking)
 
 
-def _leave() -> None:
+def _leave(thread: int) -> None:
+    while threading.get_ident() != thread:
+        # Greenlets are all forked: who has not asked for it, waits for the end of who has.
+        time.sleep(_LONG_SECONDS)
     logger.warning(
         "a process that the application has forked came back from the application; it ends. "
         "End it with os._exit() there, or start programs with subprocess"

@@ -68,6 +68,20 @@ def settle(config: Config, privileges: Privileges) -> None:
     apply_environment(config, variables)
     if config.venv:
         activate_venv(privileges.inside(config.venv))
+    if config.worker_class == "gevent":
+        _patch()
+
+
+def _patch() -> None:
+    """Make greenlets of all threads from here on; nothing of the application is imported yet."""
+    try:
+        from gevent import monkey
+    except ImportError as error:
+        raise ConfigError(
+            f"--worker-class gevent needs the package gevent, which {sys.executable} does not "
+            f"have ({error}): pip install 'gateways[gevent]'{_explain_rights(*sys.path)}"
+        ) from error
+    monkey.patch_all()
 
 
 def let_go_of_terminal(config: Config) -> None:

@@ -26,6 +26,10 @@ def hello(environ: dict[str, Any], start_response: Any) -> list[bytes]:
 
 
 SERVE_HELLO = """
+import os
+if os.environ["THREADS"] == "greenlets":
+    from gevent import monkey
+    monkey.patch_all()
 import socket, sys
 from gateways.config import Config
 from gateways.core.listener import unix_listener
@@ -64,13 +68,17 @@ def cpu_of_requests(path: str, pid: int, count: int) -> int:
         return cpu_of(pid) - start
 
 
-def test_ten_thousand_idle_kept_connections_cost_an_active_one_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("threads", ["threads", "greenlets"])
+def test_ten_thousand_idle_kept_connections_cost_an_active_one_nothing(
+    tmp_path: Path, threads: str
+) -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if hard < 10_500:
         pytest.fail("the limit of open files is below the 10,500 that this needs: ulimit -Hn")
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
     path = str(tmp_path / "app.sock")
-    server = subprocess.Popen([sys.executable, "-c", SERVE_HELLO, path])
+    environment = {**os.environ, "THREADS": threads}
+    server = subprocess.Popen([sys.executable, "-c", SERVE_HELLO, path], env=environment)
     try:
         eventually(lambda: os.path.exists(path))
         with contextlib.ExitStack() as stack:

@@ -139,7 +139,7 @@ def test_events_come_once_until_they_are_asked_for_again(
 
 
 def test_a_lock_is_held_by_one_thread_at_a_time() -> None:
-    lock = syscalls.Lock()
+    lock = syscalls.new_lock()
     free = True
     collisions = 0
 
@@ -177,7 +177,7 @@ def test_attributes_of_a_process_are_numbers_and_texts() -> None:
 
 
 def test_a_child_makes_a_lock_its_own_that_a_thread_of_its_parent_held() -> None:
-    lock = syscalls.Lock()
+    lock = syscalls.new_lock()
     lock.acquire()
     lock._at_fork_reinit()  # type: ignore[attr-defined]
     assert lock.acquire()

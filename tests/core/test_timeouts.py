@@ -17,7 +17,7 @@ import pytest
 
 from gateways.core.clock import Clock
 from gateways.core.seldom import Seldom
-from gateways.core.timeouts import interrupt
+from gateways.core.threads import interrupt
 from gateways.core.workers import Worker
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request

@@ -61,7 +61,8 @@ def linger():
 """
 )
 
-ways = pytest.mark.parametrize("workers", ["1", "0"])
+WAYS = {"supervised": ("-w", "1"), "alone": ("-w", "0"), "greenlets": ("-k", "gevent")}
+ways = pytest.mark.parametrize("options", WAYS.values(), ids=WAYS.keys())
 
 
 def is_alive(pid: int) -> bool:
@@ -78,9 +79,9 @@ def is_alive(pid: int) -> bool:
 @ways
 @pytest.mark.parametrize("path", ["/back", "/exit"])
 def test_a_child_that_comes_back_from_its_request_ends(
-    tmp_path: Path, path: str, workers: str
+    tmp_path: Path, path: str, options: tuple[str, ...]
 ) -> None:
-    with running(tmp_path, "-w", workers, "--access-log", "-", source=FORKING) as server:
+    with running(tmp_path, *options, "--access-log", "-", source=FORKING) as server:
         worker = server.get().pid
         with server.begin(path) as connection:
             answer = connection.answer()
@@ -145,8 +146,10 @@ def _listening_sockets(address: str) -> set[int]:
 
 
 @ways
-def test_children_that_do_their_work_go_on_doing_it(tmp_path: Path, workers: str) -> None:
-    with running(tmp_path, "-w", workers, source=FORKING) as server:
+def test_children_that_do_their_work_go_on_doing_it(
+    tmp_path: Path, options: tuple[str, ...]
+) -> None:
+    with running(tmp_path, *options, source=FORKING) as server:
         assert [server.get("/value").text for _ in range(3)] == ["valuetext\n"] * 3
         assert "Traceback" not in server.log
 

@@ -13,7 +13,8 @@ from .flasksuite import BigBodies, FlaskSuite
 from .frontends import nginx
 from .harness import gateway, gateway_on_tcp
 
-MATRIX = list(itertools.product(["uwsgi", "scgi", "http"], ["unix", "tcp"]))
+MATRIX = [*itertools.product(["uwsgi", "scgi", "http"], ["unix", "tcp"]), ("http", "gevent")]
+GEVENT = ("-k", "gevent", "--threads", "100")
 
 
 def _name(case: tuple[str, str]) -> str:
@@ -25,8 +26,9 @@ def site(request: pytest.FixtureRequest, directory: Path) -> Iterator[Site]:
     protocol, transport = request.param
     where = directory / _name(request.param)
     where.mkdir()
-    if transport == "unix":
-        with gateway(where, protocol=protocol) as (_, path):
+    if transport != "tcp":
+        options = GEVENT if transport == "gevent" else ()
+        with gateway(where, *options, protocol=protocol) as (_, path):
             with nginx(where, f"{protocol}.conf", BACKEND=f"unix:{path}") as running:
                 yield running
     else:
@@ -37,7 +39,7 @@ def site(request: pytest.FixtureRequest, directory: Path) -> Iterator[Site]:
 
 @pytest.mark.parametrize("site", MATRIX, ids=_name, indirect=True, scope="module")
 class TestFlask(FlaskSuite):
-    """The whole suite, over Unix sockets and TCP."""
+    """The whole suite, over Unix sockets and TCP, and by greenlets."""
 
     def test_a_traceback_is_in_the_web_servers_error_log(self, site: Site) -> None:
         # These protocols have no way there; it is in our own log.
