@@ -2,12 +2,11 @@
 
 They take turns in one thread of the system: whoever waits, in calls that gevent has replaced, lets
 the hub run others. What is compiled, or was imported before, does not see the replacements: the
-wait for events, the lock of a connection, and who is who. For these three it is done here.
+wait for events, and the lock of a connection. For these two it is done here.
 """
 
 from __future__ import annotations
 
-import _thread
 import os
 import threading
 from collections.abc import Callable
@@ -23,8 +22,6 @@ from gateways.core.poller import EpollPoller, Event, Poller
 from gateways.core.threads import Threads
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
-from gateways.wsgi import runner
-from gateways.wsgi.runner import RUNNING
 
 _LOOK_SECONDS = 0.001  # how often a held lock, which hardly ever happens, is tried again
 
@@ -93,7 +90,6 @@ class Greenlets(Threads):
     compete = False
 
     def __init__(self) -> None:
-        runner.identify_by(_thread.get_ident)
         syscalls.when_held(lambda: gevent.sleep(_LOOK_SECONDS))
 
     def new_poller(self) -> Poller:
@@ -112,7 +108,7 @@ class Greenlets(Threads):
     def interrupt(self, thread: int, request: Request, streaming: bool = False) -> bool:
         # It waits somewhere, as we are running. So there is no moment between looking and raising.
         greenlet = _greenlet_of(thread)
-        response = RUNNING.get(thread)
+        response = request.response
         if greenlet is None or response is None or not response.is_interruptible:
             return False
         if request.ended or (request.status and not streaming):

@@ -18,7 +18,7 @@ from gateways.core.poller import Poller, new_poller
 from gateways.errors import RequestTimeout
 from gateways.protocols.base import Request
 from gateways.wsgi.mounts import Mounts
-from gateways.wsgi.runner import RUNNING, Response, run_application
+from gateways.wsgi.runner import Response, run_application
 
 PACKAGE = os.path.dirname(errors.__file__) + os.sep
 # The places where the application is called, and its iterable is asked for more.
@@ -98,7 +98,7 @@ def interrupt(thread: int, request: Request, streaming: bool = False) -> bool:
     if not getattr(sys, "_is_gil_enabled", lambda: True)():
         return False
     seen = sys._current_frames().get(thread)
-    response = RUNNING.get(thread)
+    response = request.response
     if seen is None or response is None or not _is_in_application(seen, response):
         return False
     caller = seen.f_back

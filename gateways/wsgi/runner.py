@@ -363,12 +363,6 @@ def _failed(
         response.fail(500, text if debug else "")
 
 
-def identify_by(get_ident: Callable[[], int]) -> None:
-    """Have this function tell threads apart, from now on."""
-    global _get_ident
-    _get_ident = get_ident
-
-
 def request_name(variables: dict[str, str]) -> str:
     """A request as log lines name it; works on variables and on the environ made of them."""
     # The application may have put anything there by now.
