@@ -1,7 +1,7 @@
 """Several machines behind one web server: one is killed, one is cut off, one is drained.
 
 Each is a network namespace; the load is of requests that change nothing, and none of them may fail.
-docs/machines.md says what this prints.
+docs/machines.md says what this prints. Then HAProxy drains one, and gives it back its share.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +27,7 @@ from gateways.client import request
 from .client import Site
 from .frontends import haproxy, nginx
 from .harness import (
+    Fifo,
     Server,
     free_port,
     room,
@@ -46,6 +48,8 @@ def app(environ, start_response):
     path = environ["PATH_INFO"]
     if path.endswith("7"):  # some are running whenever something happens
         time.sleep(0.05)
+    if path == "/held":  # until it is let go
+        open("pipe", "rb", buffering=0).read(1)
     ill = os.path.exists(f"ill-{os.environ['HOST']}")
     start_response("500 Ill" if ill else "200 OK", [("Content-Type", "text/plain")])
     return [f"{os.environ['HOST']} {path}".encode()]
@@ -151,12 +155,17 @@ def nginx_in_front(deployment: Deployment) -> Iterator[tuple[Site, Watch]]:
 # HAProxy, and its numbers
 
 
-def statistics(stats_socket: str, backend: str) -> dict[str, dict[str, str]]:
-    """What HAProxy says of each server of a backend, by name."""
+def tell(stats_socket: str, command: str) -> str:
+    """Give HAProxy a command; its answer."""
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(stats_socket)
-        connection.sendall(b"show stat\n")
-        text = b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+        connection.sendall(f"{command}\n".encode())
+        return b"".join(iter(lambda: connection.recv(65536), b"")).decode()
+
+
+def statistics(stats_socket: str, backend: str) -> dict[str, dict[str, str]]:
+    """What HAProxy says of each server of a backend, by name."""
+    text = tell(stats_socket, "show stat")
     rows = csv.DictReader(io.StringIO(text.removeprefix("# ")))
     return {row["svname"]: row for row in rows if row["pxname"] == backend}
 
@@ -329,3 +338,131 @@ def test_a_gateway_is_asked_for_itself_in_its_own_protocol(deployment: Deploymen
         deployment.kill("first")
         for protocol in ports:
             says(protocol, "status", "DOWN", "UP")
+
+
+# HAProxy is told
+
+
+class Balanced:
+    """The hosts behind one backend of HAProxy: asked, looked at, and told about."""
+
+    def __init__(self, stats_socket: str, backend: str, ask: Callable[[str], str]) -> None:
+        self._socket = stats_socket
+        self._backend = backend
+        self.ask = ask  # a path -> the host that has answered
+
+    def tell(self, name: str, state: str) -> None:
+        """Have HAProxy put a host into a state, as docs/machines.md does."""
+        answer = tell(self._socket, f"set server {self._backend}/{name} state {state}")
+        assert not answer.strip(), answer
+
+    def says(self, name: str, column: str) -> str:
+        """What HAProxy has in its statistics of a host."""
+        return statistics(self._socket, self._backend)[name][column]
+
+    def throttle(self, name: str) -> int:
+        """Per cent of its weight that a host in its slow start has; 0: it is in none."""
+        return int(self.says(name, "throttle") or 0)
+
+    def wait_for(self, name: str, column: str, expected: str) -> None:
+        """Until it says that."""
+        wait_until(lambda: self.says(name, column) == expected, f"{column} of {name}: {expected}")
+
+    def running(self) -> dict[str, int]:
+        """How many requests run on each host."""
+        rows = statistics(self._socket, self._backend)
+        return {name: int(rows[name]["scur"]) for name in NAMES if name in rows}
+
+
+@contextlib.contextmanager
+def balanced_by_requests(deployment: Deployment) -> Iterator[Balanced]:
+    """On machines.cfg: every request is given to some host."""
+    with haproxy_in_front(deployment) as (site, _):
+        yield Balanced(
+            stats_socket_of(site), "yourapplication", lambda path: site.get(path).text.split()[0]
+        )
+
+
+@contextlib.contextmanager
+def balanced_by_connections(deployment: Deployment) -> Iterator[Balanced]:
+    """On machines-tcp.cfg: every FastCGI connection is."""
+    hosts = {name.upper(): deployment.hosts[name].address for name in NAMES[:2]}
+    with haproxy(deployment.directory, "machines-tcp.cfg", UWSGI_PORT=free_port(), **hosts) as site:
+
+        def ask(path: str) -> str:
+            return request(f"fcgi:127.0.0.1:{site.port}", path).body.decode().split()[0]
+
+        yield Balanced(stats_socket_of(site), "fcgi", ask)
+
+
+@pytest.fixture(
+    params=[balanced_by_requests, balanced_by_connections], ids=["requests", "connections"]
+)
+def balanced(request: pytest.FixtureRequest, deployment: Deployment) -> Iterator[Balanced]:
+    for name in NAMES:
+        deployment.start(name)
+    with request.param(deployment) as made:
+        for name in made.running():
+            made.wait_for(name, "status", "UP")
+        yield made
+
+
+def test_a_machine_that_is_drained_by_a_command_ends_what_it_has_and_gets_no_more(
+    deployment: Deployment, balanced: Balanced
+) -> None:
+    names = list(balanced.running())
+    each = dict.fromkeys(names, 2)  # so that it would be everyone's turn
+    with Fifo(deployment.directory / "pipe") as pipe, ThreadPoolExecutor(6) as pool:
+        held = [pool.submit(balanced.ask, "/held") for name in names for _ in range(each[name])]
+        wait_until(lambda: balanced.running() == each, "all of them run")
+        balanced.tell("first", "drain")
+        balanced.wait_for("first", "status", "DRAIN")
+        given = balanced.says("first", "lbtot")
+        assert {balanced.ask("/x") for _ in range(12)} == set(names) - {"first"}
+        assert balanced.says("first", "lbtot") == given
+        wait_until(lambda: balanced.running() == each, "what they had goes on")
+        for _ in held:
+            pipe.send()
+        assert sorted(answer.result() for answer in held) == sorted([*names, *names])
+    balanced.wait_for("first", "scur", "0")  # now it may be stopped
+    balanced.tell("first", "ready")
+    balanced.wait_for("first", "status", "UP")
+    assert balanced.throttle("first") == 0, "it has been running all the time: no slow start"
+    wait_until(lambda: balanced.ask("/x") == "first", "it answers again")
+
+
+def come_back_after_maintenance(deployment: Deployment, balanced: Balanced) -> None:
+    balanced.tell("first", "maint")
+    balanced.wait_for("first", "status", "MAINT")
+    balanced.tell("first", "ready")
+
+
+def come_back_from_the_dead(deployment: Deployment, balanced: Balanced) -> None:
+    deployment.kill("first")
+    balanced.wait_for("first", "status", "DOWN")
+    deployment.start("first")
+
+
+@pytest.mark.parametrize("come_back", [come_back_after_maintenance, come_back_from_the_dead])
+def test_a_machine_that_comes_back_has_a_share_that_grows(
+    deployment: Deployment,
+    balanced: Balanced,
+    come_back: Callable[[Deployment, Balanced], None],
+) -> None:
+    come_back(deployment, balanced)
+    wait_until(lambda: balanced.throttle("first") > 0, "it has a share again")
+    began = balanced.throttle("first")
+    assert began < 34, "of 30 seconds, no more than a third is over"
+    names = list(balanced.running())
+    with Fifo(deployment.directory / "pipe") as pipe, ThreadPoolExecutor(8) as pool:
+        held = [pool.submit(balanced.ask, "/held") for _ in range(8)]
+        wait_until(lambda: sum(balanced.running().values()) == len(held), "all of them run")
+        running = balanced.running()
+        for _ in held:
+            pipe.send()
+        assert sorted(answer.result() for answer in held) == sorted(
+            name for name in names for _ in range(running[name])
+        )
+    assert running["first"] <= 2, running
+    assert all(running[name] > running["first"] for name in names[1:]), running
+    wait_until(lambda: balanced.throttle("first") > began, "the share grows")
