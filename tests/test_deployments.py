@@ -74,3 +74,9 @@ def test_a_readme_tells_what_to_take_to_do_to_change_and_to_watch_for(folder: st
     named = re.findall(r"(?m)^\| (`[^|]*`) \|", table)
     files = [name for row in named for name in re.findall(r"`([^`]+)`", row)]
     assert [name for name in files if not (CONTRIB / folder / name).exists()] == []
+
+
+@pytest.mark.parametrize("file", sorted((CONTRIB / "nginx").glob("*.conf")), ids=lambda f: f.name)
+def test_nginx_passes_the_port_of_host_on_but_by_its_stock_parameters(file: Path) -> None:
+    text = file.read_text()
+    assert ("$host$colon_port;" in text) == (file.name not in ("nginx.conf", "stock.conf"))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import random
 import struct
@@ -199,9 +200,15 @@ def complain() -> str:
 @app.route("/environ/<path:rest>")
 @app.route("/private/environ")
 def environ(rest: str = "") -> Response:
-    """What the server made of the request: the CGI variables and the plain ``wsgi`` ones."""
+    """What the server made of the request: CGI variables, plain ``wsgi`` ones, and its body.
+
+    Those that the query names are in the head of the response, which HEAD shows as well.
+    """
     plain = {k: v for k, v in request.environ.items() if isinstance(v, (str, bool))}
-    return jsonify(plain)
+    response = jsonify({**plain, "body": request.get_data(as_text=True)})
+    chosen = {name: plain.get(name) for name in request.args.getlist("in-head")}
+    response.headers["X-Environ"] = json.dumps(chosen)
+    return response
 
 
 def raising(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:

@@ -15,8 +15,9 @@ from typing import Any
 import pytest
 
 from .client import Site
-from .frontends import apache, backend_of, caddy, haproxy, lighttpd, nginx
-from .harness import REPOSITORY, gateway
+from .flaskapp import pattern
+from .frontends import APACHE_MODULES, apache, backend_of, caddy, haproxy, lighttpd, nginx
+from .harness import CONTRIB, REPOSITORY, fill, gateway
 from .test_cgi import Deployment, deployed
 
 # web server and protocol -> its configuration, and options of the server behind it
@@ -89,11 +90,17 @@ PROBES: dict[str, tuple[dict[str, Any], dict[str, str | None]]] = {
             "CONTENT_LENGTH": "3",
             "HTTP_CONTENT_TYPE": None,
             "HTTP_CONTENT_LENGTH": None,
+            "body": "a=1",
         },
     ),
     "an empty POST": (
         {"method": "POST", "path": "/environ", "headers": {"Content-Length": "0"}},
-        {"REQUEST_METHOD": "POST", "CONTENT_LENGTH": "0", "HTTP_TRANSFER_ENCODING": None},
+        {
+            "REQUEST_METHOD": "POST",
+            "CONTENT_LENGTH": "0",
+            "HTTP_TRANSFER_ENCODING": None,
+            "body": "",
+        },
     ),
 }
 
@@ -126,6 +133,50 @@ def test_the_environ_is_the_same_everywhere(front_end: tuple[str, Site], probe: 
     host = f"127.0.0.1:{site.port}"
     expected = {**COMMON, "HTTP_HOST": host, "SERVER_PORT": str(site.port), **expected}
     assert {known: environ.get(known) for known in expected} == expected
+
+
+END = b"\r\nConnection: close\r\n\r\n"
+
+
+def exchanged(site: Site, request: bytes) -> tuple[http.client.HTTPResponse, bytes]:
+    """The head of an answer, and all that follows it up to the end of the connection, as it is."""
+    with site.raw() as client:
+        client.sendall(request)
+        with client.makefile("rb") as stream:
+            response = http.client.HTTPResponse(client, method="HEAD")  # it looks for no body
+            response.fp.close()
+            response.fp = stream
+            response.begin()
+            return response, stream.read()
+
+
+@pytest.mark.parametrize("path", ["/environ", "/environ/a%20b"])
+def test_head_is_get_without_a_body(front_end: tuple[str, Site], path: str) -> None:
+    _, site = front_end
+    host = f"127.0.0.1:{site.port}"
+    names = [*COMMON, "REQUEST_METHOD", "PATH_INFO", "QUERY_STRING", "REQUEST_URI"]
+    names += ["HTTP_HOST", "SERVER_PORT", "CONTENT_TYPE", "CONTENT_LENGTH"]
+    query = "&".join(f"in-head={name}" for name in names)
+    asked = f"{path}?{query} HTTP/1.1\r\nHost: {host}".encode() + END
+    got, _ = exchanged(site, b"GET " + asked)
+    response, body = exchanged(site, b"HEAD " + asked)
+    assert (response.status, body) == (200, b"")
+    assert response.headers["Content-Type"] == "application/json"
+    environ = json.loads(response.headers["X-Environ"])
+    assert environ == {**json.loads(got.headers["X-Environ"]), "REQUEST_METHOD": "HEAD"}
+    assert set(environ) == set(names)
+    assert {known: environ[known] for known in COMMON} == COMMON
+
+
+@pytest.mark.parametrize("path", ["/greet/x", "/download?size=3"], ids=["length", "no length"])
+def test_the_answer_to_http_1_0_is_not_chunked(front_end: tuple[str, Site], path: str) -> None:
+    _, site = front_end
+    head = f"GET {path} HTTP/1.0\r\nHost: 127.0.0.1:{site.port}"
+    response, body = exchanged(site, f"{head}\r\n\r\n".encode())
+    expected = b"Hello x" if path == "/greet/x" else b"".join(pattern(3))
+    assert (response.status, response.headers["Transfer-Encoding"]) == (200, None)
+    assert body == expected
+    assert response.headers["Content-Length"] in (None, str(len(expected)))
 
 
 DOCUMENT = REPOSITORY / "docs" / "deployments.md"
@@ -161,12 +212,17 @@ OBSERVED: dict[str, tuple[bytes, Callable[[dict[str, Any]], str]]] = {
     ),
     "chunked POST": (
         b"POST /environ HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\na=1\r\n0",
-        lambda environ: "length" if "CONTENT_LENGTH" in environ else "no length",
+        lambda environ: (
+            ("length" if "CONTENT_LENGTH" in environ else "no length")
+            if environ["body"] == "a=1"
+            else "no body"
+        ),
     ),
     "HTTP/1.0": (
-        b"GET /environ HTTP/1.0",
+        b"GET /environ HTTP/1.0\r\nHost: 127.0.0.1",
         lambda environ: "kept" if environ["SERVER_PROTOCOL"] == "HTTP/1.0" else "1.1",
     ),
+    "no `Host`": (b"GET /environ HTTP/1.0", lambda environ: environ.get("HTTP_HOST", "none")),
     "unchecked password": (
         b"GET /environ HTTP/1.1\r\nAuthorization: Basic dTpw",
         lambda environ: "REMOTE_USER" if "REMOTE_USER" in environ else "no",
@@ -174,34 +230,59 @@ OBSERVED: dict[str, tuple[bytes, Callable[[dict[str, Any]], str]]] = {
 }
 
 
+# And what of a response.
+COLUMNS = [*OBSERVED, "length of HEAD"]
+
+
 def observed(site: Site) -> list[str]:
-    """What became of each, or the status of its refusal."""
+    """What became of each, or the status of what the web server answers itself."""
     cells = []
     for request, describe in OBSERVED.values():
         head, *rest = request.split(b"\r\n", 1)
-        lines = [head, *([] if b"Host:" in request else [b"Host: 127.0.0.1"]), *rest]
+        own = b"Host:" in request or head.endswith(b"HTTP/1.0")
+        lines = [head, *([] if own else [b"Host: 127.0.0.1"]), *rest]
+        asked = b"\r\n".join(lines).replace(b"\r\n\r\n3", END + b"3") + END
         with site.raw() as client:
-            client.sendall(b"\r\n".join(lines).replace(b"\r\n\r\n3", END + b"3") + END)
+            client.sendall(asked)
             with http.client.HTTPResponse(client) as response:
                 response.begin()
                 body = response.read()
-        cells.append(describe(json.loads(body)) if response.status == 200 else f"{response.status}")
+        reached = response.headers["Content-Type"] == "application/json"
+        cells.append(describe(json.loads(body)) if reached else f"{response.status}")
+    host = f"127.0.0.1:{site.port}"
+    answer, _ = exchanged(site, f"HEAD /greet/x HTTP/1.1\r\nHost: {host}".encode() + END)
+    cells.append("kept" if answer.headers["Content-Length"] == "7" else "dropped")
     return cells
 
 
-END = b"\r\nConnection: close\r\n\r\n"
-
-
 def documented() -> dict[str, list[str]]:
-    """The table of the page: by the names of FRONT_ENDS, a cell for each of OBSERVED."""
+    """The table of the page: by the names of FRONT_ENDS, a cell for each of COLUMNS."""
     rows = [line for line in DOCUMENT.read_text().splitlines() if line.startswith("| ")]
     cells = [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
-    (heading,) = (row for row in cells if row[1:] == list(OBSERVED))
+    (heading,) = (row for row in cells if row[1:] == COLUMNS)
     return {row[0].strip("`"): row[1:] for row in cells if len(row) == len(heading)}
 
 
 def test_what_a_web_server_changes_is_documented(front_end: tuple[str, Site]) -> None:
     name, site = front_end
-    assert dict(zip(OBSERVED, observed(site), strict=True)) == dict(
-        zip(OBSERVED, documented()[name], strict=True)
+    assert dict(zip(COLUMNS, observed(site), strict=True)) == dict(
+        zip(COLUMNS, documented()[name], strict=True)
     )
+
+
+@pytest.mark.parametrize("protocol", ["fcgi", "scgi"])
+def test_apache_can_be_told_to_trust_lengths(own_directory: Path, protocol: str) -> None:
+    """As docs/deployments.md has it; mod_env is there unless it was removed."""
+    _, conf, _, options = RUNNING[f"apache-{protocol}"]
+    with gateway(own_directory, *options, protocol=protocol) as (_, path):
+
+        def site_file(port: int) -> str:
+            backend = backend_of("apache", protocol, path)
+            values = {"LISTEN": f"127.0.0.1:{port}", "MOUNT": "/", "PREFIX": "", "BACKEND": backend}
+            text = fill(CONTRIB / "apache" / conf, **values)
+            module = APACHE_MODULES / "mod_env.so"
+            return f"LoadModule env_module {module}\nSetEnv ap_trust_cgilike_cl 1\n{text}"
+
+        with apache(own_directory, site_file) as site:
+            for method in ("GET", "HEAD"):
+                assert site.request(method, "/greet/x").headers["Content-Length"] == "7"
