@@ -6,6 +6,7 @@ import contextlib
 import http.client
 import json
 import socket
+import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,11 +35,15 @@ class Answer:
 
 @dataclass(frozen=True)
 class Site:
-    """An application behind a web server on a loopback port; paths are below ``prefix``."""
+    """An application behind a web server on a loopback port; paths are below ``prefix``.
+
+    With ``tls``, whom to trust, it is asked over HTTPS, but for ``raw``.
+    """
 
     port: int
     directory: Path
     prefix: str = ""
+    tls: ssl.SSLContext | None = None
 
     @property
     def error_log(self) -> str:
@@ -53,6 +58,10 @@ class Site:
     def connection(self) -> Iterator[http.client.HTTPConnection]:
         """A connection that is closed at the end."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_SECONDS)
+        if self.tls is not None:
+            connection = http.client.HTTPSConnection(
+                "127.0.0.1", self.port, timeout=DEADLINE_SECONDS, context=self.tls
+            )
         try:
             yield connection
         finally:

@@ -156,6 +156,12 @@ def elsewhere() -> BaseResponse:
     return redirect(url_for("greet", name="Zoë"), code=303)
 
 
+@app.get("/address")
+def address() -> str:
+    """A complete address, as a mail would have it."""
+    return url_for("greet", name="x", _external=True)
+
+
 @app.get("/greet/<name>")
 def greet(name: str) -> str:
     return f"Hello {name}"

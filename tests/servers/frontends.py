@@ -8,6 +8,7 @@ import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from .certificate import Certificate
 from .client import Site
 from .harness import (
     CONTRIB,
@@ -24,6 +25,7 @@ APACHE_PACKAGE = "apache2"
 LIGHTTPD_PACKAGE = "lighttpd"
 
 APACHE_MODULES = Path("/usr/lib/apache2/modules")
+LIGHTTPD_TLS = Path("/usr/lib/lighttpd/mod_openssl.so")
 NGINX_PARAMS = [Path("/etc/nginx") / f"{name}_params" for name in ("fastcgi", "scgi", "uwsgi")]
 
 # A file of contrib/, or else what makes the text of one for the port.
@@ -47,13 +49,22 @@ def backend_of(web_server: str, protocol: str, address: str | int) -> str:
 
 @contextlib.contextmanager
 def nginx(
-    directory: Path, site: SiteFile, *, options: str = "", prefix: str = "", **values: object
+    directory: Path,
+    site: SiteFile,
+    *,
+    options: str = "",
+    prefix: str = "",
+    tls: Certificate | None = None,
+    **values: object,
 ) -> Iterator[Site]:
     """nginx on contrib/nginx/SITE; ``options`` are directives for the whole of it."""
     program = require("nginx", NGINX_PACKAGE)
     root = directory / "nginx"
     (root / "conf.d").mkdir(parents=True)
     (root / "htdocs").mkdir()
+    if tls:
+        options += f"ssl_certificate {tls.pem};\nssl_certificate_key {tls.pem};\n"
+        values["LISTEN"] = lambda port: f"127.0.0.1:{port} ssl"
     (root / "conf.d" / "options.conf").write_text(options)
     # "include fastcgi_params" looks beside nginx.conf: the distribution's files must be there.
     for params in NGINX_PARAMS:
@@ -71,12 +82,17 @@ def nginx(
         return Server([*command, "-e", str(root / "error.log")], root / "nginx.log")
 
     with _serving(launch) as port:
-        yield Site(port, root, prefix)
+        yield Site(port, root, prefix, tls.trust if tls else None)
 
 
 @contextlib.contextmanager
 def apache(
-    directory: Path, site: SiteFile, *, prefix: str = "", **values: object
+    directory: Path,
+    site: SiteFile,
+    *,
+    prefix: str = "",
+    tls: Certificate | None = None,
+    **values: object,
 ) -> Iterator[Site]:
     """Apache httpd on contrib/apache/SITE."""
     program = require("apache2", APACHE_PACKAGE)
@@ -88,16 +104,25 @@ def apache(
 
     def launch(port: int) -> Server:
         (root / "apache.conf").write_text(fill(contrib / "apache.conf", ROOT=root, PORT=port))
-        (root / "site.conf").write_text(_text(contrib, site, root, port, prefix, values))
+        text = _text(contrib, site, root, port, prefix, values)
+        if tls:
+            module = f"LoadModule ssl_module {APACHE_MODULES / 'mod_ssl.so'}"
+            text = f'{module}\nSSLEngine on\nSSLCertificateFile "{tls.pem}"\n{text}'
+        (root / "site.conf").write_text(text)
         return Server([program, "-DFOREGROUND", "-f", root / "apache.conf"], root / "error.log")
 
     with _serving(launch) as port:
-        yield Site(port, root, prefix)
+        yield Site(port, root, prefix, tls.trust if tls else None)
 
 
 @contextlib.contextmanager
 def lighttpd(
-    directory: Path, site: SiteFile, *, prefix: str = "", **values: object
+    directory: Path,
+    site: SiteFile,
+    *,
+    prefix: str = "",
+    tls: Certificate | None = None,
+    **values: object,
 ) -> Iterator[Site]:
     """lighttpd on contrib/lighttpd/SITE."""
     program = require("lighttpd", LIGHTTPD_PACKAGE)
@@ -108,45 +133,73 @@ def lighttpd(
         # It makes its log and the script's socket there after it has dropped root.
         for path in (root, root / "uploads"):
             shutil.chown(path, WEB_SERVER_USER)
+    if tls and not LIGHTTPD_TLS.exists():
+        missing(LIGHTTPD_TLS.name, "lighttpd-mod-openssl")
     contrib = CONTRIB / "lighttpd"
 
     def launch(port: int) -> Server:
         (root / "lighttpd.conf").write_text(fill(contrib / "lighttpd.conf", ROOT=root, PORT=port))
-        (root / "site.conf").write_text(_text(contrib, site, root, port, prefix, values))
+        text = _text(contrib, site, root, port, prefix, values)
+        if tls:
+            text = f'ssl.engine = "enable"\nssl.pemfile = "{tls.pem}"\n{text}'
+            text = f'server.modules += ( "mod_openssl" )\n{text}'
+        (root / "site.conf").write_text(text)
         return Server([program, "-D", "-f", root / "lighttpd.conf"], root / "lighttpd.log")
 
     with _serving(launch) as port:
-        yield Site(port, root, prefix)
+        yield Site(port, root, prefix, tls.trust if tls else None)
 
 
 @contextlib.contextmanager
-def caddy(directory: Path, site: SiteFile, *, prefix: str = "", **values: object) -> Iterator[Site]:
+def caddy(
+    directory: Path,
+    site: SiteFile,
+    *,
+    prefix: str = "",
+    tls: Certificate | None = None,
+    **values: object,
+) -> Iterator[Site]:
     """Caddy on contrib/caddy/SITE."""
     program = require("caddy", "caddy")
     root = directory / "caddy"
     root.mkdir()
     contrib = CONTRIB / "caddy"
-    (root / "Caddyfile").write_text(fill(contrib / "Caddyfile", ROOT=root))
+    text = fill(contrib / "Caddyfile", ROOT=root)
+    if tls:
+        # It would bind port 80 to send visitors on.
+        text = text.replace("admin off\n", "admin off\n\tauto_https disable_redirects\n")
+        values["SITE"] = lambda port: f"https://127.0.0.1:{port}"
+    (root / "Caddyfile").write_text(text)
     command = [program, "run", "--adapter", "caddyfile", "--config", str(root / "Caddyfile")]
 
     def launch(port: int) -> Server:
-        (root / "site.caddy").write_text(_text(contrib, site, root, port, prefix, values))
+        text = _text(contrib, site, root, port, prefix, values)
+        if tls:
+            text = text.replace(f":{port} {{\n", f":{port} {{\n\ttls {tls.pem} {tls.pem}\n")
+        (root / "site.caddy").write_text(text)
         # It keeps its state in the home directory.
         return Server(command, root / "error.log", environment={"HOME": str(root)})
 
     with _serving(launch) as port:
-        yield Site(port, root, prefix)
+        yield Site(port, root, prefix, tls.trust if tls else None)
 
 
 @contextlib.contextmanager
 def haproxy(
-    directory: Path, site: SiteFile, *, prefix: str = "", **values: object
+    directory: Path,
+    site: SiteFile,
+    *,
+    prefix: str = "",
+    tls: Certificate | None = None,
+    **values: object,
 ) -> Iterator[Site]:
     """HAProxy on contrib/haproxy/SITE."""
     program = require("haproxy", "haproxy")
     root = directory / "haproxy"
     root.mkdir()
     contrib = CONTRIB / "haproxy"
+    if tls:
+        values["LISTEN"] = lambda port: f"127.0.0.1:{port} ssl crt {tls.pem}"
     (root / "haproxy.cfg").write_text(fill(contrib / "haproxy.cfg", ROOT=root))
     command = [program, "-db", "-f", str(root / "haproxy.cfg"), "-f", str(root / "site.cfg")]
 
@@ -155,7 +208,7 @@ def haproxy(
         return Server(command, root / "error.log")
 
     with _serving(launch) as port:
-        yield Site(port, root, prefix)
+        yield Site(port, root, prefix, tls.trust if tls else None)
 
 
 def _text(
@@ -166,7 +219,10 @@ def _text(
     prefix: str,
     values: dict[str, object],
 ) -> str:
-    """The site's configuration: a file of contrib/ with its placeholders filled in."""
+    """The site's configuration: a file of contrib/ with its placeholders filled in.
+
+    A value that depends on the port is a function of it.
+    """
     if not isinstance(site, str):
         return site(port)
     common: dict[str, object] = {
@@ -180,7 +236,8 @@ def _text(
     }
     if contrib.name == "nginx":
         common["SERVER_NAME"] = "localhost"
-    return fill(contrib / site, **common, **values)
+    own = {name: value(port) if callable(value) else value for name, value in values.items()}
+    return fill(contrib / site, **{**common, **own})
 
 
 @contextlib.contextmanager

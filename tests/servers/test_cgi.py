@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from .certificate import Certificate
 from .client import Site
 from .flaskapp import BIG, digest, pattern
 from .flasksuite import FlaskSuite
@@ -68,7 +69,9 @@ EVERY = [Deployment(web_server, kind) for web_server in WEB_SERVERS for kind in 
 
 
 @contextlib.contextmanager
-def deployed(deployment: Deployment, place: Path, scripts: Path) -> Iterator[Site]:
+def deployed(
+    deployment: Deployment, place: Path, scripts: Path, tls: Certificate | None = None
+) -> Iterator[Site]:
     """The script behind the web server; its background servers end with the block."""
     where = place / "scripts"
     where.mkdir(parents=True)
@@ -87,7 +90,7 @@ def deployed(deployment: Deployment, place: Path, scripts: Path) -> Iterator[Sit
     write_script(where / "yourapplication.cgi", text)
     front_end, conf = WEB_SERVERS[deployment.web_server]
     try:
-        with front_end(place, conf, SCRIPTS=where) as site:
+        with front_end(place, conf, tls=tls, SCRIPTS=where) as site:
             yield site
     finally:
         for path in run.glob("gateways/*/socket"):

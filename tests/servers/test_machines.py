@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 
@@ -146,7 +146,7 @@ class NginxWatch:
 def nginx_in_front(deployment: Deployment) -> Iterator[tuple[Site, Watch]]:
     """On contrib/nginx/machines.conf."""
     log = deployment.directory / "tried.log"
-    backends = {name.upper(): deployment.address(name) for name in NAMES}
+    backends: dict[str, Any] = {name.upper(): deployment.address(name) for name in NAMES}
     options = NginxWatch.OPTIONS.format(log)
     with nginx(deployment.directory, "machines.conf", options=options, **backends) as site:
         yield site, NginxWatch(deployment, log)
@@ -211,7 +211,7 @@ def stats_socket_of(site: Site) -> str:
 @contextlib.contextmanager
 def haproxy_in_front(deployment: Deployment) -> Iterator[tuple[Site, Watch]]:
     """On contrib/haproxy/machines.cfg."""
-    backends = {name.upper(): deployment.address(name) for name in NAMES}
+    backends: dict[str, Any] = {name.upper(): deployment.address(name) for name in NAMES}
     with (
         haproxy(deployment.directory, "machines.cfg", CHECK="/health", **backends) as site,
         HAProxyWatch(stats_socket_of(site)) as watch,
@@ -320,7 +320,7 @@ def test_a_gateway_is_asked_for_itself_in_its_own_protocol(deployment: Deploymen
         deployment.start(name)
         (deployment.directory / f"ill-{name}").touch()
     other = free_port()
-    hosts = {name.upper(): deployment.hosts[name].address for name in NAMES[:2]}
+    hosts: dict[str, Any] = {name.upper(): deployment.hosts[name].address for name in NAMES[:2]}
     with haproxy(deployment.directory, "machines-tcp.cfg", UWSGI_PORT=other, **hosts) as site:
         ports = {"fcgi": site.port, "uwsgi": other}
 
@@ -386,7 +386,7 @@ def balanced_by_requests(deployment: Deployment) -> Iterator[Balanced]:
 @contextlib.contextmanager
 def balanced_by_connections(deployment: Deployment) -> Iterator[Balanced]:
     """On machines-tcp.cfg: every FastCGI connection is."""
-    hosts = {name.upper(): deployment.hosts[name].address for name in NAMES[:2]}
+    hosts: dict[str, Any] = {name.upper(): deployment.hosts[name].address for name in NAMES[:2]}
     with haproxy(deployment.directory, "machines-tcp.cfg", UWSGI_PORT=free_port(), **hosts) as site:
 
         def ask(path: str) -> str:

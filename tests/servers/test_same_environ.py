@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from .certificate import Certificate
 from .client import Site
 from .flaskapp import pattern
 from .frontends import APACHE_MODULES, apache, backend_of, caddy, haproxy, lighttpd, nginx
@@ -77,6 +78,21 @@ PROBES: dict[str, tuple[dict[str, Any], dict[str, str | None]]] = {
         {"method": "GET", "path": "/environ", "headers": {"Authorization": "Bearer abc"}},
         {"HTTP_AUTHORIZATION": "Bearer abc", "REMOTE_USER": None},
     ),
+    "a client that says it comes another way": (
+        {
+            "method": "GET",
+            "path": "/environ",
+            "headers": {
+                "X-Forwarded-Proto": "https",
+                "X-Forwarded-For": "10.0.0.1",
+                "X-Forwarded-Host": "evil.test",
+                "X-Forwarded-Port": "1",
+                "X-Forwarded-Prefix": "/evil",
+                "Forwarded": "for=10.0.0.1;proto=https;host=evil.test",
+            },
+        },
+        {"HTTPS": None},
+    ),
     "a form": (
         {
             "method": "POST",
@@ -105,22 +121,28 @@ PROBES: dict[str, tuple[dict[str, Any], dict[str, str | None]]] = {
 }
 
 
+@contextlib.contextmanager
+def behind(name: str, where: Path, scripts: Path, tls: Certificate | None = None) -> Iterator[Site]:
+    """The application behind one of FRONT_ENDS."""
+    where.mkdir()
+    if name in SCRIPTS:
+        with deployed(SCRIPTS[name], where, scripts, tls) as site:
+            yield site
+        return
+    web_server, conf, protocol, options = RUNNING[name]
+    with gateway(where, *options, protocol=protocol) as (_, path):
+        backend = backend_of(name.partition("-")[0], protocol, path)
+        with web_server(where, conf, tls=tls, BACKEND=backend) as site:
+            yield site
+
+
 @pytest.fixture(scope="module", params=FRONT_ENDS)
 def front_end(
     request: pytest.FixtureRequest, directory: Path, scripts: Path
 ) -> Iterator[tuple[str, Site]]:
     """The same application behind one web server, over one protocol."""
-    name = request.param
-    where = directory / name
-    where.mkdir()
-    with contextlib.ExitStack() as stack:
-        if name in SCRIPTS:
-            yield name, stack.enter_context(deployed(SCRIPTS[name], where, scripts))
-            return
-        web_server, conf, protocol, options = RUNNING[name]
-        _, path = stack.enter_context(gateway(where, *options, protocol=protocol))
-        backend = backend_of(name.partition("-")[0], protocol, path)
-        yield name, stack.enter_context(web_server(where, conf, BACKEND=backend))
+    with behind(request.param, directory / request.param, scripts) as site:
+        yield request.param, site
 
 
 @pytest.mark.parametrize("probe", PROBES)
