@@ -6,6 +6,8 @@ these arguments to listeners, options and a running process: that is here.
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
@@ -19,6 +21,11 @@ from gateways.core.server import Server
 from gateways.core.threads import threads_of_process
 from gateways.errors import ConfigError
 from gateways.process.cpus import available_cpus
+from gateways.process.logs import set_log_owner
+from gateways.process.notify import Notifier
+from gateways.process.pidfile import PidFile
+from gateways.process.privileges import Privileges
+from gateways.process.retirement import Retirement
 from gateways.process.single import SingleProcess
 from gateways.protocols.base import Request
 from gateways.values import fields
@@ -36,8 +43,9 @@ class Orders:
 
     def __init__(self) -> None:
         self.options: dict[str, Any] = {}
-        self.on_serving: Callable[[], None] = lambda: None  # called when the script serves
-        self.obeyed = False  # it has
+        self.on_serving: Callable[[], None] = lambda: None  # called when the script begins to
+        self.on_ready: Callable[[], None] = lambda: None  # and when the application is reached
+        self.obeyed = False  # it has begun
 
 
 orders = Orders()
@@ -75,7 +83,7 @@ class ScriptServer:
         self._bind_address = None if "bind" in orders.options else bind_address
         self._umask = umask
         self._config = self._make_config({"debug": debug, "protocol": self.protocol, **own}, kw)
-        self._process: SingleProcess | None = None
+        self._stop: Callable[[], None] | None = None  # while it serves
         self._server: Server | None = None
 
     def _make_config(self, own: dict[str, Any], kw: dict[str, Any]) -> Config:
@@ -112,23 +120,60 @@ class ScriptServer:
     ) -> bool:
         orders.obeyed = True
         orders.on_serving()
-        bounds = parse_workers(self._config.workers, available_cpus())
-        supervised = self.forks or "max_requests" in orders.options
-        if bounds.most > 1 or (bounds.most and supervised):
-            from gateways.process.forked import serve_forked
-
-            def make(**settings: Any) -> Server:
-                return self._make_server(listeners, run_request, True, **settings)
-
-            return serve_forked(make, listeners, self._config, sys.argv[0] or "a script")
+        config = self._config
+        pidfile = None
         try:
+            privileges = Privileges.from_config(config)
+            if privileges.uid is not None:
+                set_log_owner(privileges.uid)
+            if config.pidfile:
+                pidfile = PidFile(config.pidfile)
+                pidfile.take()
+            if self._is_supervised():
+                return self._serve_forked(listeners, run_request, privileges, pidfile)
+            privileges.apply()
             server = self._make_server(listeners, run_request, self.multiprocess)
-        except BaseException:
+            process = SingleProcess(
+                server,
+                stops_on_usr1=config.sigusr1 != "reopen",
+                retirement=Retirement(config) if _wears_out(config) else None,
+                notifier=Notifier(os.environ),
+                ready=orders.on_ready,
+            )
+            self._stop = process.stop
+            return process.run()
+        finally:
+            self._stop = None
             for listener in listeners:
                 listener.close()
-            raise
-        self._process = SingleProcess(server)
-        return self._process.run()
+            if pidfile is not None:
+                pidfile.remove()
+
+    def _is_supervised(self) -> bool:
+        """Whether there are to be worker processes."""
+        bounds = parse_workers(self._config.workers, available_cpus())
+        return bounds.most > 1 or (bounds.most == 1 and (self.forks or _wears_out(self._config)))
+
+    def _serve_forked(
+        self,
+        listeners: list[Listener],
+        run_request: Callable[[Connection, Request], None] | None,
+        privileges: Privileges,
+        pidfile: PidFile | None,
+    ) -> bool:
+        from gateways.process.forked import serve_forked
+
+        def make(stop_all: Callable[[], None], **settings: Any) -> Server:
+            self._stop = stop_all
+            privileges.apply()
+            return self._make_server(listeners, run_request, True, **settings)
+
+        supervisor = os.getpid()
+        self._stop = lambda: os.kill(supervisor, signal.SIGTERM)
+        name = sys.argv[0] or "a script"
+        return serve_forked(
+            make, listeners, self._config, name, pidfile=pidfile, started=orders.on_ready
+        )
 
     def _make_server(
         self,
@@ -151,9 +196,14 @@ class ScriptServer:
         return self._server
 
     def stop(self) -> None:
-        """Have ``run`` finish what is running and return; any thread may call it."""
-        if self._process is not None:
-            self._process.stop()
+        """Have ``run`` finish what is running and return.
+
+        Any thread may call it, and where there are worker processes any of these: all of them
+        finish then.
+        """
+        stop = self._stop
+        if stop is not None:
+            stop()
 
     def __enter__(self: _Self) -> _Self:
         return self
@@ -182,3 +232,8 @@ class ScriptServer:
 
     def _open(self, addresses: tuple[str, ...]) -> list[Listener]:
         return open_listeners(addresses, self._config.backlog, protocol=self._config.protocol)
+
+
+def _wears_out(config: Config) -> bool:
+    """Whether a process that serves is to be replaced some day."""
+    return bool(config.max_requests or config.max_rss_bytes or config.max_lifetime_seconds)

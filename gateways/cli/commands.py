@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -13,11 +14,21 @@ HEADING = "Configuration and help"  # of the options that are no option of the s
 
 
 class ServingCommand(click.Command):
-    """A command with many options; ``protocol`` is the one that it is for, or None."""
+    """A command with many options; ``protocol`` is the one that it is for, or None.
 
-    def __init__(self, *arguments: Any, protocol: str | None = None, **settings: Any) -> None:
+    ``remedies`` are flags of others that it has not, each with what to do instead.
+    """
+
+    def __init__(
+        self,
+        *arguments: Any,
+        protocol: str | None = None,
+        remedies: Mapping[str, str] | None = None,
+        **settings: Any,
+    ) -> None:
         super().__init__(*arguments, **settings)
         self.protocol = protocol
+        self._remedies = {**REMEDIES, **(remedies or {})}
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Keep the words, which a reload parses again; explain the flags of other servers."""
@@ -25,7 +36,7 @@ class ServingCommand(click.Command):
         try:
             return super().parse_args(ctx, args)
         except click.NoSuchOption as error:
-            remedy = REMEDIES.get(error.option_name)
+            remedy = self._remedies.get(error.option_name)
             if remedy is None:
                 raise
             raise click.UsageError(f"There is no {error.option_name}; {remedy}.", ctx) from error

@@ -75,7 +75,8 @@ def _ask(pidfile: str, command: str) -> dict[str, Any]:
         if not os.path.lexists(control):
             raise ConfigError(
                 f"process {pid} runs, but without a supervisor (--workers 0), so there is nobody "
-                f"to ask; SIGHUP has it load its code anew (kill -HUP {pid})"
+                f"to ask; SIGHUP has it load its code anew, or leave if it is a script "
+                f"(kill -HUP {pid})"
             )
         return ask(control, command)
     except ConfigError as error:

@@ -8,16 +8,24 @@ from typing import Any
 import click
 
 from gateways.cli.commands import ServingCommand
-from gateways.cli.options import build_config, config_options
+from gateways.cli.options import FIELDS, build_config, config_options, flag
 from gateways.cli.script import ScriptStart, run_script
 
-_OPTIONS = frozenset(
-    {"bind", "protocol", "allow", "backlog", "threads", "workers", "max_requests"}
-    | {"pythonpath", "venv", "script_name", "trust_remote_user", "debug"}
-    | {"forwarded_allow_ips", "max_body_bytes", "graceful_timeout_seconds"}
-    | {"timeout_seconds", "slow_log_seconds"}
-    | {"log_level", "error_log", "access_log", "access_format"}
-)
+_ELSEWHERE = "`gateways migrate SCRIPT` prints the command that has it"
+_LOADED = f"a script loads its application by itself, and cannot do so anew; {_ELSEWHERE}"
+# What a script cannot be served with, and what there is instead.
+_LACKING = {
+    "preload": "the workers of a script are forked from where it has loaded its application",
+    "reload": _LOADED,
+    "reload_on_touch": _LOADED,
+    "check": f"a script's application is not asked beforehand; {_ELSEWHERE}",
+    "mounts": f"a script has its one application; {_ELSEWHERE}",
+    "clear_env": "have `env -i` before the command, or what starts it give the variables",
+    "chroot": f"a script is loaded before the address is known; {_ELSEWHERE}",
+}
+_REMEDIES = {flag(name): text for name, text in _LACKING.items()}
+_REMEDIES["--config"] = "give options, or GATEWAYS_ variables; no file is read for a script"
+_OPTIONS = [name for name in FIELDS if name not in _LACKING]
 
 
 class RunCommand(ServingCommand):
@@ -31,7 +39,12 @@ class RunCommand(ServingCommand):
         return super().parse_args(ctx, args)
 
 
-@click.command("run", cls=RunCommand, short_help="Run a script that was written for flup.")
+@click.command(
+    "run",
+    cls=RunCommand,
+    short_help="Run a script that was written for flup.",
+    remedies=_REMEDIES,
+)
 @click.argument("script", metavar="SCRIPT")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[-- WORDS…]")
 @config_options(only=_OPTIONS, environment=True)

@@ -29,6 +29,7 @@ READY = "ready"  # it could serve
 FAILED = "failed"  # it could not be made ready: the exit status and, on further lines, why
 REPLACE = "replace"  # it has had its time; the text is the reason
 LEFT = "left"  # it accepts no more connections
+END = "end"  # a script has called stop(), which means the whole server
 # To a worker:
 SERVE = "serve"  # begin to accept
 RETIRE = "retire"  # others go on with the same sockets, and with kept connections

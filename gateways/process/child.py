@@ -100,7 +100,11 @@ class Child:
     def _prepare(self, application: Application | None) -> Server:
         spec = self._spec
         if spec.make_server is not None:
-            server = spec.make_server(recorder=spec.board.recorder(self._row), keeping=spec.keeping)
+            server = spec.make_server(
+                lambda: self._channel.send(words.END),
+                recorder=spec.board.recorder(self._row),
+                keeping=spec.keeping,
+            )
             die_with_parent(0)
             return server
         if application is None:

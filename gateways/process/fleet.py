@@ -281,9 +281,11 @@ class Fleet:
             self._failed(member, message.text)
         elif message.kind == words.REPLACE and isinstance(member, Worker):
             self.replace(member, message.text)
+        elif message.kind == words.END:
+            signal.raise_signal(signal.SIGTERM)
         elif message.kind == words.LEFT and isinstance(member, Worker):
             member.accepts = False
-            self._have_others_look()
+            self.tell_all(words.LOOK, State.SERVING)
 
     def on_end(self, member: Member, status: int | None) -> None:
         """A process has ended; ``status`` as of ``os.waitpid``, None if it is not known."""
@@ -304,10 +306,6 @@ class Fleet:
             elif self.generation is member.generation and not self.stopping:
                 logger.error("%s has ended (%s); the next worker brings a new one", member, how)
 
-    def _have_others_look(self) -> None:
-        for worker in self.workers(State.SERVING):
-            worker.channel.send(words.LOOK)
-
     def _worker_ended(self, worker: Worker, how: str) -> None:
         state = worker.state
         for change in self.changes:
@@ -317,7 +315,7 @@ class Fleet:
             text = f"{EXIT_LOAD}\ngateways: error: {worker} ended before it could serve: {how}"
             self._failed(worker, text)
         elif state is State.SERVING and not self.stopping:
-            self._have_others_look()
+            self.tell_all(words.LOOK, State.SERVING)
             now = time.monotonic()
             self._patience.on_death(now, now - worker.since)
             running = [slot.describe(now) for slot in worker.slots() if slot.busy]
@@ -390,7 +388,8 @@ class Fleet:
                 member.killed = member.killed or "not needed any more"
                 member.kill(signal.SIGTERM, "")
 
-    def tell_all(self, word: str) -> None:
-        """Send a message to every process."""
+    def tell_all(self, word: str, *states: State) -> None:
+        """Send a message to every process, or to those in these states."""
         for member in self.members:
-            member.channel.send(word)
+            if not states or member.state in states:
+                member.channel.send(word)

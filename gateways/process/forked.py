@@ -14,8 +14,10 @@ from gateways.config import Config
 from gateways.core.keeping import Keeping
 from gateways.core.listener import Listener
 from gateways.core.server import Server
+from gateways.process.control import Control, control_path
 from gateways.process.member import Plan
 from gateways.process.notify import Notifier
+from gateways.process.pidfile import PidFile
 from gateways.process.supervisor import Supervisor
 
 
@@ -24,11 +26,20 @@ def serve_forked(
     listeners: Sequence[Listener],
     config: Config,
     script: str,
+    *,
+    pidfile: PidFile | None = None,
+    started: Callable[[], None] = lambda: None,
 ) -> bool:
     """Serve until a signal ends it; True if that was one that asks for a restart.
 
-    ``make_server`` is called in each worker. SystemExit where no worker comes up.
+    ``make_server`` is called in each worker, with what stops all of them. ``started`` is called
+    when they serve. SystemExit where no worker comes up.
     """
+    control = None
+    leftovers = []
+    if pidfile is not None:
+        control = Control(control_path(config.pidfile))
+        leftovers = [control.remove_file, pidfile.remove_leftover]
     supervisor = Supervisor(
         Plan(
             reference=script,
@@ -37,7 +48,11 @@ def serve_forked(
             directory=os.getcwd(),
             notifier=Notifier(os.environ),
             keeping=Keeping.new(),
-            stops_on_usr1=True,
+            pidfile=pidfile,
+            control=control,
+            leftovers=leftovers,
+            stops_on_usr1=config.sigusr1 != "reopen",
+            started=started,
             failed=_say,
             make_server=make_server,
         )

@@ -326,6 +326,7 @@ class Launcher:
             renewal=None if is_final else renewal,
             notifier=self._notifier,
             ready=self._serves,
+            log_level=logging.DEBUG,  # that says it
         )
         restart = single.run(self.asked)
         if restart and not is_final:

@@ -40,11 +40,12 @@ class SingleProcess:
         renewal: Renewal | None = None,
         notifier: Notifier | None = None,
         ready: Callable[[], None] | None = None,
+        log_level: int = logging.INFO,
     ) -> None:
-        """``ready`` is called when it serves, to say so; with a ``retirement`` it leaves in time.
+        """``ready`` is called when it serves; with a ``retirement`` it leaves in time.
 
         With a ``renewal`` it does not leave then, or when SIGHUP comes, but has that hold what its
-        successor needs.
+        successor needs. ``log_level`` is for the line that says that it serves.
         """
         self.server = server
         self._stop_signals = (*STOP_SIGNALS, signal.SIGUSR1) if stops_on_usr1 else STOP_SIGNALS
@@ -52,6 +53,7 @@ class SingleProcess:
         self._renewal = renewal
         self._notifier = notifier or Notifier({})
         self._ready = ready
+        self._log_level = log_level
         self._stop_asked = threading.Event()
         self._restarts = False
         self._renews = False
@@ -77,7 +79,7 @@ class SingleProcess:
         if self._retirement is not None:  # a script may be meant to fork its like
             guard.arm()
         try:
-            server.start(logging.INFO if self._ready is None else logging.DEBUG)
+            server.start(self._log_level)
             while renewal is not None and renewal.taken:
                 server.take_over(renewal.taken.pop())
             if self._ready is not None:
@@ -144,17 +146,15 @@ class SingleProcess:
     def _look(self, now: float) -> float | None:
         """Leave if it is time to, give the service manager a sign; when to come again."""
         times: list[float | None] = []
-        if self._retirement is not None and not (self._stop_asked.is_set() or self._renews):
+        if self._retirement is not None and not (self._leaves or self._renews):
             server = self.server
             reason = server.replacement_wanted or self._retirement.reason(server.served, now)
             if reason and self._renewal is not None:
                 self._renew(self._renewal, reason, asked=False)
                 return 0.0
             if reason:
-                logger.info(
-                    "leaving, for whoever started this process to start it again: %s", reason
-                )
-                self._stop_asked.set()
+                logger.info("this process has had its time: %s", reason)
+                self._take(signal.SIGHUP)
                 return 0.0
             times.append(self._retirement.next_look(now))
         times.append(self._notifier.watch(now))

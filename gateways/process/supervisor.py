@@ -161,9 +161,10 @@ class Supervisor:
     def _handle(self, number: int) -> None:
         if number != signal.SIGCHLD:
             logger.debug("%s", signal.Signals(number).name)
+        stops = {signal.SIGTERM, signal.SIGINT, *[signal.SIGUSR1] * self.plan.stops_on_usr1}
         if number == signal.SIGCHLD:
             self._reap()
-        elif number in (signal.SIGTERM, signal.SIGINT):
+        elif number in stops:
             self._stop(words.QUIT if self._fleet.stopping else words.STOP)
         elif number in (signal.SIGHUP, signal.SIGUSR2) and self.plan.make_server is not None:
             self.restarts = self.restarts or not self._fleet.stopping
@@ -173,10 +174,7 @@ class Supervisor:
         elif number == signal.SIGHUP:
             self._reload("SIGHUP")
         elif number == signal.SIGUSR1:
-            if self.plan.stops_on_usr1:
-                self._stop(words.QUIT if self._fleet.stopping else words.STOP)
-            else:
-                self._reopen()
+            self._reopen()
         elif number == signal.SIGUSR2 and self._serving and not self._fleet.stopping:
             self._upgrade.start(self.plan.config.start_timeout_seconds)
         elif number == signal.SIGUSR2:
@@ -331,6 +329,8 @@ class Supervisor:
     def _command(self, client: Client, command: str) -> None:
         if command == "reload" and self._fleet.stopping:
             client.answer(ok=False, text="the server is stopping")
+        elif command == "reload" and self.plan.make_server is not None:
+            client.answer(ok=False, text="a script is not reloaded; SIGHUP ends it")
         elif command == "reload":
             self._reload("asked for by the command", client)
         elif command == "status":
