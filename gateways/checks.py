@@ -14,8 +14,8 @@ ROLES = ("responder", "authorizer", "filter")
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 _SEVERAL = frozenset(
-    {"bind", "allow", "env", "env_files", "forwarded_allow_ips", "mounts", "pythonpath"}
-    | {"reload_on_touch", "roles"}
+    {"bind", "allow", "checks", "env", "env_files", "forwarded_allow_ips", "mounts"}
+    | {"pythonpath", "reload_on_touch", "roles"}
 )
 _CHOICES = {"log_level": LOG_LEVELS, "sigusr1": ("auto", "reopen", "stop")}
 # gunicorn's other names for it, and what to give instead.
@@ -36,7 +36,6 @@ _FORMS = {
         "give fcgi, uwsgi, scgi, http, auto or auto[fcgi,http]",
     ),
     "umask": (r"(0o?)?[0-7]{0,3}", "give three octal digits, as 027"),
-    "check": (r"(/.*)?", "a path starts with '/'"),
 }
 # Where zero would mean a server that serves nothing.
 _AT_LEAST_ONE = frozenset({"threads", "max_connections", "max_variables_bytes"})
@@ -61,6 +60,8 @@ def find_problem(name: str, value: Any) -> str | None:
         return f"{value!r} is none of {', '.join(_CHOICES[name])}"
     if name in _FORMS:
         return _form_problem(value, *_FORMS[name])
+    if name == "checks":
+        return _checks_problem(value)
     if name == "hooks":
         return _hooks_problem(value)
     if name == "env":
@@ -87,6 +88,11 @@ def _worker_class_problem(value: str) -> str | None:
         return None
     remedy = _WORKER_CLASSES.get(value, "give gthread (threads), or gevent (greenlets)")
     return f"{value!r} is none of gthread, gevent; {remedy}"
+
+
+def _checks_problem(value: tuple[str, ...]) -> str | None:
+    wrong = next((path for path in value if not path.startswith("/")), None)
+    return None if wrong is None else f"{wrong!r} is not understood; a path starts with '/'"
 
 
 def _hooks_problem(value: Mapping[str, Any]) -> str | None:

@@ -109,9 +109,10 @@ class Config(Value, kw_only=True):
     start_timeout_seconds: float = _option(
         60.0, "How long a worker may take to load the application and be ready. 0: for ever."
     )
-    check: str = _option(
-        "",
-        "Before a worker may serve, request this path inside it; the answer must be below 400.",
+    checks: tuple[str, ...] = _option(
+        (),
+        "Before a worker may serve, request this path inside it; the answer must be below 400. "
+        "May be given several times.",
         metavar="PATH",
     )
     reload: bool = _option(

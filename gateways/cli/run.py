@@ -18,7 +18,7 @@ _LACKING = {
     "preload": "the workers of a script are forked from where it has loaded its application",
     "reload": _LOADED,
     "reload_on_touch": _LOADED,
-    "check": f"a script's application is not asked beforehand; {_ELSEWHERE}",
+    "checks": f"a script's application is not asked beforehand; {_ELSEWHERE}",
     "mounts": f"a script has its one application; {_ELSEWHERE}",
     "clear_env": "have `env -i` before the command, or what starts it give the variables",
     "chroot": f"a script is loaded before the address is known; {_ELSEWHERE}",

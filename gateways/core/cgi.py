@@ -92,7 +92,8 @@ def serve_cgi(
         variables = request_variables()
         stdin.left = length = body_length(variables)
         if length is not None and 0 < config.max_body_bytes < length:
-            raise LimitExceeded(f"max_body_bytes allows {config.max_body_bytes}", 413)
+            limit = config.max_body_bytes
+            raise LimitExceeded(f"the body has {length} bytes, --max-body allows {limit}", 413)
         run = _load(application) if isinstance(application, str) else application
     except ProtocolError as error:
         logger.warning("answered %d: %s", error.status, error)
@@ -205,7 +206,8 @@ class CGIChannel(Channel):
         if not data:
             body.end()
         elif 0 < self._body_limit < body.received + len(data):
-            body.fail(LimitExceeded(f"max_body_bytes allows {self._body_limit}", 413))
+            text = f"the body has more bytes than --max-body allows ({self._body_limit})"
+            body.fail(LimitExceeded(text, 413))
         else:
             body.feed(data)
 

@@ -93,7 +93,7 @@ class Host:
             if len(self.ready) >= self.config.max_queued_requests and request.refusal is None:
                 request.refusal = LimitExceeded(
                     f"{len(self.ready)} requests wait for a thread, "
-                    f"as many as max_queued_requests allows",
+                    f"as many as --max-queued-requests allows",
                     503,
                 )
                 self.ready.appendleft((connection, request))

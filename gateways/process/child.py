@@ -126,11 +126,10 @@ class Child:
             recorder=spec.board.recorder(self._row),
             keeping=spec.keeping,
         )
-        if spec.config.check:
-            failure = find_failure(application, server.builder, spec.config)
-            self._guard.leave_if_forked()
-            if failure:
-                raise NotReady(EXIT_LOAD, failure)
+        failure = find_failure(application, server.builder, spec.config)
+        self._guard.leave_if_forked()
+        if failure:
+            raise NotReady(EXIT_LOAD, failure)
         run_hook(spec.config.hooks, "on_ready", self._process)
         self._guard.leave_if_forked()
         die_with_parent(0)

@@ -172,10 +172,9 @@ def _check(reference: str, config: Config) -> None:
     settle(config, privileges)
     check_hooks(config.hooks)
     application = load(reference, config.mounts, privileges.inside)
-    if config.check:
-        failure = find_failure(application, EnvironBuilder(script_name=config.script_name), config)
-        if failure:
-            raise NotReady(EXIT_LOAD, failure)
+    failure = find_failure(application, EnvironBuilder(script_name=config.script_name), config)
+    if failure:
+        raise NotReady(EXIT_LOAD, failure)
 
 
 class Launcher:
@@ -348,10 +347,9 @@ class Launcher:
         # Whoever passed the socket may have started other processes on it.
         environ = {"wsgi.multiprocess": not config.bind}
         server = Server(application, self._listeners, config, environ=environ, observers=observers)
-        if config.check:
-            failure = find_failure(application, server.builder, config)
-            if failure:
-                raise NotReady(EXIT_LOAD, failure)
+        failure = find_failure(application, server.builder, config)
+        if failure:
+            raise NotReady(EXIT_LOAD, failure)
         run_hook(config.hooks, "on_ready", process)
         return server
 

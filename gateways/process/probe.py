@@ -14,14 +14,19 @@ _SHOWN = 2000  # bytes of an answer
 
 
 def find_failure(application: Application, builder: EnvironBuilder, config: Config) -> str:
-    """Ask for ``config.check``; "" if the answer is below 400, else what it was."""
-    path, _, query = config.check.partition("?")
+    """Ask for each of ``config.checks``; the first answer that is not below 400, "" if none is."""
+    failures = (_ask(application, builder, config, target) for target in config.checks)
+    return next(filter(None, failures), "")
+
+
+def _ask(application: Application, builder: EnvironBuilder, config: Config, target: str) -> str:
+    path, _, query = target.partition("?")
     variables = {
         "REQUEST_METHOD": "GET",
         "SCRIPT_NAME": config.script_name or "",
         "PATH_INFO": path,
         "QUERY_STRING": query,
-        "REQUEST_URI": (config.script_name or "") + config.check,
+        "REQUEST_URI": (config.script_name or "") + target,
         "SERVER_NAME": "localhost",
         "SERVER_PORT": "80",
         "SERVER_PROTOCOL": "HTTP/1.1",
@@ -34,7 +39,7 @@ def find_failure(application: Application, builder: EnvironBuilder, config: Conf
     if answer.status[:1] in ("1", "2", "3") and not answer.aborted:
         return ""
     what = "an answer that broke off" if answer.aborted else answer.status or "nothing"
-    text = f"gateways: error: the application answered --check {config.check} with {what}\n\n"
+    text = f"gateways: error: the application answered --check {target} with {what}\n\n"
     body = answer.body[:_SHOWN].decode("utf-8", "replace")
     return text + (answer.errors or (f"The answer begins:\n\n{body}" if body else ""))
 

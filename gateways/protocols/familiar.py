@@ -332,7 +332,9 @@ def long_lengths(data: bytes, position: int) -> tuple[int, int, int]:
 def check_count(count: int, most: int) -> None:
     """Raise LimitExceeded (431) for more variables than ``most``, unless that is 0."""
     if most and count > most:
-        raise LimitExceeded(f"the request has {count} variables, max_variables allows {most}", 431)
+        raise LimitExceeded(
+            f"the request has {count} variables, --max-variables allows {most}", 431
+        )
 
 
 def _plain(shape: Shape, names: list[Name], fresh: list[Name], values: list[str]) -> dict[str, str]:

@@ -226,7 +226,7 @@ class FastCGI(FastCGIResponses):
             if limit and request.params_size > limit:
                 name, size = largest_pair(b"".join(request.params))
                 error = LimitExceeded(
-                    f"the variables are larger than max_variables_bytes allows ({limit}); "
+                    f"the variables are larger than --max-variables-bytes allows ({limit}); "
                     f"the largest is {name[:100]!r} with {size} bytes",
                     431,
                 )
@@ -327,7 +327,7 @@ class FastCGI(FastCGIResponses):
     def _too_large(self, length: int) -> LimitExceeded:
         return LimitExceeded(
             f"the body has {length} bytes or more, "
-            f"max_body_bytes allows {self._settings.max_body_bytes}",
+            f"--max-body allows {self._settings.max_body_bytes}",
             413,
         )
 

@@ -169,7 +169,9 @@ class HTTP(HTTPResponses):
             raise LimitExceeded(f"the request line is longer than {limit} bytes", 414)
         limit = settings.max_head_bytes
         if limit and (size or len(held)) > limit:
-            raise LimitExceeded(f"the head is larger than {limit} bytes", 431)
+            raise LimitExceeded(
+                f"the head is larger than --max-variables-bytes allows ({limit})", 431
+            )
         self._searched = len(held)
         return size
 
@@ -307,7 +309,7 @@ class HTTP(HTTPResponses):
     def _too_large(self, length: int) -> LimitExceeded:
         return LimitExceeded(
             f"the body has {length} bytes or more, "
-            f"max_body_bytes allows {self._settings.max_body_bytes}",
+            f"--max-body allows {self._settings.max_body_bytes}",
             413,
         )
 

@@ -98,7 +98,9 @@ def parse_fields(head: Head, block: bytes, max_fields: int) -> Fields:
     """Read the fields, ``block`` being all after the request line with the empty line, and work
     out what they say of framing; returns them as they were sent. Raises ProtocolError."""
     if max_fields and block.count(CRLF) - 1 > max_fields:
-        raise LimitExceeded(f"the request has more than {max_fields} header fields", 431)
+        raise LimitExceeded(
+            f"the request has more header fields than --max-variables allows ({max_fields})", 431
+        )
     forbidden = None if _is_clean(block) else _FORBIDDEN.search(block)
     if forbidden:
         raise ProtocolError(f"the head holds {forbidden[0]!r}, which HTTP forbids there")

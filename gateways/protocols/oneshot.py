@@ -146,7 +146,7 @@ class OneShot(Codec):
         limit = self._settings.max_body_bytes
         if limit and length > limit:
             raise LimitExceeded(
-                f"the body has {length} bytes, max_body_bytes allows {limit}",
+                f"the body has {length} bytes, --max-body allows {limit}",
                 413,
             )
 

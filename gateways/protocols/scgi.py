@@ -53,7 +53,7 @@ class Scgi(OneShot):
         if limit and self._length > limit:
             name, size = largest(iter_fields(head[self._prefix :]))
             raise LimitExceeded(
-                f"the headers have {self._length} bytes, max_variables_bytes allows {limit}; "
+                f"the headers have {self._length} bytes, --max-variables-bytes allows {limit}; "
                 f"the largest is {name[:100]!r} with {size} bytes or more",
                 431,
             )

@@ -94,8 +94,9 @@ class Uwsgi(OneShot):
         if limit and len(head) - _HEADER_SIZE > limit:
             name, size = largest(iter_vars(head[_HEADER_SIZE:]))
             raise LimitExceeded(
-                f"the variables have {len(head) - _HEADER_SIZE} bytes, max_variables_bytes allows "
-                f"{limit}; the largest is {name[:100]!r} with {size} bytes",
+                f"the variables have {len(head) - _HEADER_SIZE} bytes, "
+                f"--max-variables-bytes allows {limit}; "
+                f"the largest is {name[:100]!r} with {size} bytes",
                 431,
             )
         variables = decode_vars(

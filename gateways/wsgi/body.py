@@ -136,7 +136,7 @@ class Body:
         if self.unread > self._spool:
             self._error = LimitExceeded(
                 f"the request body was not read in time, and more of it arrived than "
-                f"body_spool_bytes allows to keep ({self._spool})",
+                f"--body-spool allows to keep ({self._spool})",
                 413,
             )
             return

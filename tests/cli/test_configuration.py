@@ -96,7 +96,7 @@ KINDS: dict[str, tuple[str, list[str], str, str, tuple[Any, Any, Any]]] = {
     "seconds": ("idle_timeout_seconds", ["--idle-timeout=1.5"], "2.5", "3", (1.5, 2.5, 3.0)),
     "a size": ("max_body_bytes", ["--max-body", "1k"], "2m", '"3g"', (1 << 10, 2 << 20, 3 << 30)),
     "a bare size": ("max_rss_bytes", ["--max-rss", "1"], "2", "3", (1, 2, 3)),
-    "a text": ("check", ["--check", "/a"], "/b", '"/c"', ("/a", "/b", "/c")),
+    "a text": ("chdir", ["--chdir", "/a"], "/b", '"/c"', ("/a", "/b", "/c")),
     "a number as text": ("workers", ["-w", "2"], "0:4", "5", ("2", "0:4", "5")),
     "a text or none": ("script_name", ["--script-name="], "/b", '"/c"', ("", "/b", "/c")),
     "turned on": ("debug", ["--debug"], "no", "false", (True, False, False)),

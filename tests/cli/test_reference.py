@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import ast
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from gateways.cli.options import FIELDS, TABLES, flag
+import gateways
+from gateways.cli.options import FIELDS, TABLES, flag, keys
 from gateways.cli.reference import render
+
+# Of other programs, as messages name them, and of the commands themselves.
+FOREIGN_FLAGS = {"--cap-drop", "--check-config"}
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -31,3 +37,24 @@ def test_every_table_has_one_row(name: str) -> None:
 def test_no_cell_of_the_page_is_split_by_its_text() -> None:
     rows = [line for line in render().splitlines() if line.startswith("| `-")]
     assert {len(re.findall(r"(?<!\\)\|", row)) for row in rows} == {5}
+
+
+def _texts(path: Path) -> Iterator[str]:
+    """The texts of a module that are no docstrings."""
+    tree = ast.parse(path.read_text())
+    said = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in said:
+            yield node.value
+
+
+@pytest.mark.parametrize("layer", ["protocols", "core", "wsgi", "process"])
+def test_what_is_said_of_options_names_them_as_they_are_typed(layer: str) -> None:
+    """These layers know fields of Config, and whoever reads the log knows flags."""
+    names = {name for name in FIELDS if "_" in name}
+    flags = {f"--{key}" for name in FIELDS for key in keys(name)} | FOREIGN_FLAGS
+    for path in sorted((Path(gateways.__file__).parent / layer).rglob("*.py")):
+        for text in _texts(path):
+            if " " in text:  # else it is no message
+                assert names & set(re.findall(r"\w+", text)) == set(), path
+                assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", text)) <= flags, path

@@ -126,7 +126,7 @@ def test_a_body_over_the_limit_is_answered_413(tmp_path: Path, declared: bool) -
             assert peer.reply().stdout.startswith(b"Status: 413 ")
             peer.send(request(2, POST))
             assert peer.replies(2)[2].stdout.startswith(b"Status: 200")
-    assert any("max_body_bytes" in text for text in log.texts(30))
+    assert any("--max-body allows 1000" in text for text in log.texts(30))
 
 
 @pytest.mark.parametrize("poller", POLLERS)

@@ -29,7 +29,8 @@ SYNTAX_ERROR = "def app(:\n"
 HANGS = "import time\ndef hang_here():\n    time.sleep(1000)\nhang_here()\n"
 ANSWERS_500 = (
     "def app(environ, start_response):\n"
-    "    start_response('500 Internal Server Error', [])\n"
+    "    fine = environ['PATH_INFO'] == '/fine'\n"
+    "    start_response('200 OK' if fine else '500 Internal Server Error', [])\n"
     "    return [b'']\n"
 )
 RAISES_IN_CHECK = "def app(environ, start_response):\n    raise ValueError('in the check')\n"
@@ -43,6 +44,7 @@ BROKEN = {
     "syntax": (SYNTAX_ERROR, (), "SyntaxError"),
     "import": ("import no_such_module\n", (), "No module named 'no_such_module'"),
     "500": (ANSWERS_500, ("--check", "/"), "500 Internal Server Error"),
+    "the second path": (ANSWERS_500, ("--check", "/fine", "--check", "/two"), "--check /two with"),
     "raises": (RAISES_IN_CHECK, ("--check", "/"), "ValueError: in the check"),
     "hangs": (HANGS, ("--start-timeout", "3"), "not ready after 3 seconds (--start-timeout)"),
     "dies": (DIES, (), "SIGSEGV"),

@@ -190,8 +190,8 @@ def test_a_request_that_does_not_run_yet_is_forgotten(wire: Wire) -> None:
     ("variables", "length", "body", "status", "said"),
     [
         (GET | {"HTTP_LONG": "v" * 400}, 0, b"", 431, "'HTTP_LONG' with"),
-        ({f"X{n}": "" for n in range(20)}, 0, b"", 431, "max_variables allows 12"),
-        (GET, 21, b"", 413, "max_body_bytes allows 20"),
+        ({f"X{n}": "" for n in range(20)}, 0, b"", 431, "--max-variables allows 12"),
+        (GET, 21, b"", 413, "--max-body allows 20"),
         (GET, "1x", b"", 400, "CONTENT_LENGTH is '1x'"),
         (GET | {"HTTP_X": "a\r\nb"}, 0, b"", 400, "HTTP_X holds a NUL or a line break"),
         ([("CONTENT_LENGTH", "5")], 7, b"", 400, "two different CONTENT_LENGTH"),

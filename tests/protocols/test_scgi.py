@@ -135,7 +135,7 @@ def test_headers_beyond_the_limit_are_not_awaited() -> None:
     refusal = made.request.refusal
     assert isinstance(refusal, LimitExceeded)
     assert refusal.status == 431
-    assert f"{len(head)} bytes, max_variables_bytes allows 100" in str(refusal)
+    assert f"{len(head)} bytes, --max-variables-bytes allows 100" in str(refusal)
     assert "the largest is 'HTTP_LONG' with" in str(refusal)
     assert made.answer().startswith(b"Status: 200 OK\r\n")
     assert made.codec.input_pending

@@ -149,15 +149,15 @@ def test_streaming_conf_hands_on_both_directions_at_once(
 
 
 LIMITS = {
-    "a header too long": ("GET", {"X-Long": "x" * 5000}, b"", 431, "max_variables_bytes"),
+    "a header too long": ("GET", {"X-Long": "x" * 5000}, b"", 431, "--max-variables-bytes"),
     "too many headers": (
         "GET",
         {f"X-{number}": "" for number in range(60)},
         b"",
         431,
-        "max_variables",
+        "--max-variables",
     ),
-    "a body too long": ("POST", {}, b"x" * 3000, 413, "max_body_bytes"),
+    "a body too long": ("POST", {}, b"x" * 3000, 413, "--max-body"),
 }
 
 

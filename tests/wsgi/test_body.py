@@ -340,7 +340,7 @@ def test_more_than_the_spool_holds_fails_the_read_and_names_the_limit() -> None:
         body.feed(b"0123456789")
     body.end()
     assert body.read(20) == b"0123456789" * 2
-    with pytest.raises(LimitExceeded, match=r"body_spool_bytes .*50") as caught:
+    with pytest.raises(LimitExceeded, match=r"--body-spool .*50") as caught:
         body.read()
     assert caught.value.status == 413
     with pytest.raises(LimitExceeded):
