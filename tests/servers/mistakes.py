@@ -612,6 +612,10 @@ def web_server_times_out(place: Path, scripts: Path) -> Texts:
         with apache_proxy(place, on_unix(path), worker="timeout=1") as site:
             texts["Apache visitor"] = _slow(site, place)
         texts["Apache"] = errors_of(site)
+        text = AT_ROOT_OF_LIGHTTPD.replace('"check-local"', '"read-timeout" => 1, "check-local"')
+        with site_on(lighttpd, place, text, SOCKET=path) as site:
+            texts["lighttpd visitor"] = _slow(site, place)
+        texts["lighttpd"] = errors_of(site)
     return texts
 
 
@@ -648,6 +652,32 @@ def buffered(place: Path, scripts: Path) -> Texts:
             with running as site:
                 texts[f"{name} visitor"] = _held_back(site, pipe)
     return texts
+
+
+@mistake
+def buffered_by_fcgid(place: Path, scripts: Path) -> Texts:
+    """The same of a script that mod_fcgid has started, and with what lets events through."""
+    texts = {}
+    with Fifo(place / "pipe") as pipe:
+        with site_on(apache, place, FCGID, SCRIPTS=scripts) as site:
+            texts["mod_fcgid visitor"] = _held_back(site, pipe)
+        text = f"{FCGID}FcgidOutputBufferSize 0\n"
+        with site_on(apache, place / "mended", text, SCRIPTS=scripts) as site:
+            texts["mended mod_fcgid visitor"] = _let_through(site, pipe)
+    return texts
+
+
+def _let_through(site: Site, pipe: Fifo) -> str:
+    """The answer of which each event is seen before the application goes on."""
+    with site.raw() as client:
+        client.sendall(f"GET /events?pipe={pipe.path} HTTP/1.0\r\n\r\n".encode())
+        answer = b""
+        for number in range(3):
+            while f"data: {number}\n\n".encode() not in answer:
+                answer += client.recv(65536)
+            pipe.send()
+        answer += b"".join(iter(lambda: client.recv(65536), b""))
+    return answer.decode().partition(" ")[2]
 
 
 def _held_back(site: Site, pipe: Fifo) -> str:
