@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 from gateways.client import Response, request
 from tests.servers.harness import DEADLINE_SECONDS, Address, accepts, free_port, wait_until
+
+from .prepared import prepare_dav, prepare_trac
 
 SCRIPTS = Path(__file__).parent / "scripts"
 RUN = [sys.executable, "-m", "gateways", "run"]
@@ -29,6 +32,8 @@ class Case(NamedTuple):
     protocol: str = "fcgi"
     by_flup: bool = True  # flup 1.0.3 can run it on this Python
     migrates: bool = True  # and nothing is left to do by hand
+    statuses: tuple[str, ...] = ("200", "200", "404")  # of the first answers
+    prepare: Callable[[Path], None] = lambda folder: None
 
     def __str__(self) -> str:
         return "-".join([self.name, *(word.partition("=")[2] for word in self.words[1:2])])
@@ -39,15 +44,16 @@ CASES = [
     Case("socket.fcgi"),
     Case("old_style.fcgi"),
     Case("bottle_app.py", migrates=False),  # the import is bottle's
-    Case("webpy.fcgi"),
+    Case("webpy.py", ("fcgi", "127.0.0.1:@PORT@"), migrates=False),  # the import is web.py's
+    Case("openlibrary.fcgi"),
     Case("manage.py", ("runfcgi", "method=threaded", "socket=@SOCKET@"), migrates=False),
     Case(
         "manage.py",
         ("runfcgi", "method=prefork", "socket=@SOCKET@", "umask=0", "maxchildren=5"),
         migrates=False,
     ),
-    Case("trac.fcgi"),
-    Case("wsgidav.py"),
+    Case("trac.fcgi", migrates=False, prepare=prepare_trac),  # the import is Trac's
+    Case("dav.py", statuses=("200", "405", "404"), prepare=prepare_dav),
     Case("fork_one.fcgi"),
     Case("toolforge.fcgi"),
     Case("single.fcgi"),
@@ -56,6 +62,9 @@ CASES = [
     Case("scgi_forks.py", protocol="scgi"),
     Case("paste.py", by_flup=False),
 ]
+
+
+_TIME = re.compile(rb"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(\.\d+)?")  # at the foot of a page
 
 
 class Answer(NamedTuple):
@@ -105,7 +114,7 @@ def _essence(response: Response) -> Answer:
     body = response.body
     failed = response.status == 500  # the page is the server's
     kind = None if failed else headers.get("content-type")
-    body = b"" if failed else body
+    body = b"" if failed else _TIME.sub(b"", body)
     return Answer(str(response.status), kind, headers.get("x-word"), body)
 
 
@@ -119,8 +128,9 @@ class Place:
         shutil.copy(SCRIPTS.parent / "visitors.py", folder)
 
     def fill(self, text: str) -> str:
-        """The text with the addresses of this place."""
-        return text.replace("@SOCKET@", self.socket).replace("@PORT@", str(self.port))
+        """The text with the addresses and the folder of this place."""
+        filled = text.replace("@SOCKET@", self.socket).replace("@PORT@", str(self.port))
+        return filled.replace("@FOLDER@", str(self.folder))
 
     def script(self, name: str) -> Path:
         """A script of the corpus."""

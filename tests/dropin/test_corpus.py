@@ -36,8 +36,9 @@ def ask(place: Place, command: Sequence[str], case: Case, name: str = "") -> lis
 @pytest.mark.parametrize("case", CASES, ids=str)
 def test_a_script_is_served_as_flup_serves_it(tmp_path: Path, case: Case) -> None:
     place = Place(tmp_path)
+    case.prepare(tmp_path)
     ours = ask(place, RUN, case)
-    assert [answer.status for answer in ours[:3]] == ["200", "200", "404"]
+    assert tuple(answer.status for answer in ours[:3]) == case.statuses
     assert b"greet/you" in ours[0].body or b"Hello" in ours[0].body
     if case.by_flup:
         assert ours == ask(place, PYTHON, case)

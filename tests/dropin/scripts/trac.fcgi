@@ -1,29 +1,19 @@
-# Trac's fcgi_frontend: flup if it is there, and a wrapper for what flup does not decode.
+# Trac itself, by the script that `trac-admin deploy` writes, with flup asked for.
+import os
+os.environ['TRAC_ENV'] = '@FOLDER@/trac'
+os.environ['TRAC_USE_FLUP'] = '1'
+
 try:
-    from flup.server.fcgi import WSGIServer
-    use_flup = True
-except ImportError:
-    use_flup = False
-from urllib.parse import unquote
-
-from visitors import application as dispatch_request
-
-class FlupMiddleware(object):
-    """Flup doesn't URL-decode the PATH_INFO."""
-    def __init__(self, application):
-        self.application = application
-
-    def __call__(self, environ, start_response):
-        environ['PATH_INFO'] = unquote(environ.get('PATH_INFO', ''))
-        return self.application(environ, start_response)
-
-params = {}
-if use_flup:
-    dispatch_request = FlupMiddleware(dispatch_request)
-    params['maxThreads'] = 15
-
-def run():
-    WSGIServer(dispatch_request, **params).run()
-
-if __name__ == '__main__':
-    run()
+    from trac.web import fcgi_frontend
+    fcgi_frontend.run()
+except SystemExit:
+    raise
+except Exception as e:
+    print('Content-Type: text/plain\r\n\r\n', end=' ')
+    print('Oops...')
+    print()
+    print('Trac detected an internal error:')
+    print()
+    print(e)
+    import traceback
+    traceback.print_exc()

@@ -1,4 +1,4 @@
-# WsgiDAV's server_cli: the version is shown, the mode chooses the module.
+# WsgiDAV's application, served as its server_cli did: the version is shown, the mode chooses the module.
 import sys
 
 def _run_flup(app, config, mode):
@@ -20,5 +20,12 @@ def _run_flup(app, config, mode):
         sys.stderr.write("Caught Ctrl-C, shutting down...\n")
 
 if __name__ == "__main__":
-    from visitors import application
-    _run_flup(application, {"host": "127.0.0.1", "port": @PORT@}, "flup-fcgi")
+    from wsgidav.wsgidav_app import WsgiDAVApp
+    app = WsgiDAVApp({
+        "provider_mapping": {"/": "@FOLDER@/dav"},
+        "simple_dc": {"user_mapping": {"*": True}},
+        "lock_storage": True,
+        "property_manager": True,
+        "verbose": 1,
+    })
+    _run_flup(app, {"host": "127.0.0.1", "port": @PORT@}, "flup-fcgi")
