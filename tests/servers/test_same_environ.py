@@ -43,7 +43,8 @@ SCRIPTS = {
     "apache-cgi": Deployment("mod_cgid", "plain"),
     "lighttpd-cgi": Deployment("lighttpd", "plain"),
 }
-FRONT_ENDS = [*RUNNING, *SCRIPTS]
+FCGID = "apache-fcgid"
+FRONT_ENDS = [*RUNNING, *SCRIPTS, FCGID]
 
 COMMON: dict[str, str | None] = {
     "SERVER_PROTOCOL": "HTTP/1.1",
@@ -125,6 +126,10 @@ PROBES: dict[str, tuple[dict[str, Any], dict[str, str | None]]] = {
 def behind(name: str, where: Path, scripts: Path, tls: Certificate | None = None) -> Iterator[Site]:
     """The application behind one of FRONT_ENDS."""
     where.mkdir()
+    if name == FCGID:
+        with apache(where, "fcgid-root.conf", tls=tls, SCRIPTS=scripts) as site:
+            yield site
+        return
     if name in SCRIPTS:
         with deployed(SCRIPTS[name], where, scripts, tls) as site:
             yield site
