@@ -34,6 +34,11 @@ from gateways.wsgi.runner import Application
 # Arguments of flup's thread pool that have nothing to set here.
 _IGNORED = ("minSpare", "maxSpare", "maxThreads", "jobClass", "jobArgs")
 _MOST_THREADS = 256
+# Fields of Config about how an application is loaded, or a process begun: too late for a script.
+_TOO_LATE = frozenset(
+    {"chdir", "checks", "clear_env", "daemon", "env", "env_files", "mounts", "preload"}
+    | {"pythonpath", "reload", "reload_on_touch", "venv"}
+)
 
 _Self = TypeVar("_Self", bound="ScriptServer")
 
@@ -92,6 +97,12 @@ class ScriptServer:
         unknown = sorted(set(kw) - known - set(_IGNORED))
         if unknown:
             raise TypeError(f"WSGIServer has no argument {', '.join(unknown)}")
+        late = sorted(_TOO_LATE & options.keys())
+        if late:
+            raise ConfigError(
+                f"WSGIServer({late[0]}=…) does nothing in a script, which has loaded its "
+                "application by itself; `gateways fcgi SCRIPT` can do that"
+            )
         if "threads" not in options and "maxThreads" in kw:
             options["threads"] = max(1, min(int(kw["maxThreads"]), _MOST_THREADS))
         if not self.multithreaded:

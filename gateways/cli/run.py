@@ -8,8 +8,9 @@ from typing import Any
 import click
 
 from gateways.cli.commands import ServingCommand
-from gateways.cli.options import FIELDS, build_config, config_options, flag
+from gateways.cli.options import FIELDS, build_config, config_options, flag, keys
 from gateways.cli.script import ScriptStart, run_script
+from gateways.cli.sources import variable
 
 _ELSEWHERE = "`gateways migrate SCRIPT` prints the command that has it"
 _LOADED = f"a script loads its application by itself, and cannot do so anew; {_ELSEWHERE}"
@@ -63,6 +64,9 @@ def run(context: click.Context, /, script: str, words: tuple[str, ...], **values
     "#!/usr/bin/env -S gateways run". WORDS are the script's own arguments. The exit status is the
     script's. `gateways migrate SCRIPT` prints what to write in it to do without this command.
     """
+    for name, remedy in _LACKING.items():
+        for given_by in filter(os.environ.__contains__, map(variable, keys(name))):
+            click.echo(f"gateways: warning: {given_by} has no effect: {remedy}", err=True)
     default = click.core.ParameterSource.DEFAULT
     given = [name for name in _OPTIONS if context.get_parameter_source(name) is not default]
     start = ScriptStart(script, words, build_config(values), tuple(sorted(given)))

@@ -193,6 +193,25 @@ def test_what_a_script_cannot_have_is_refused_with_what_there_is_instead(
     assert remedy in done.stderr
 
 
+def test_a_variable_that_has_no_effect_is_warned_of(place: Place) -> None:
+    done = subprocess.run(
+        [*RUN, script_of(place, end="print('begun')")],
+        env={**os.environ, "GATEWAYS_RELOAD_ON_TOUCH": "x"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "begun\n"
+    assert "GATEWAYS_RELOAD_ON_TOUCH has no effect: a script loads" in done.stderr
+
+
+def test_a_keyword_that_comes_too_late_is_refused(place: Place) -> None:
+    words: list[str | Path] = [*RUN, script_of(place, reload=True)]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "WSGIServer(reload=…) does nothing in a script" in done.stderr
+
+
 def test_a_process_alone_leaves_after_max_requests_and_asks_to_be_started_again(
     place: Place,
 ) -> None:
