@@ -25,7 +25,10 @@ _LINGER_ROUNDS = 12
 _TURNED_AWAY_SECONDS = 5.0
 
 _forked: list[int] = []  # not empty once this process has forked (a subprocess does not count)
-os.register_at_fork(after_in_parent=lambda: _forked.extend([] if _forked else [1]))
+os.register_at_fork(
+    after_in_parent=lambda: _forked.extend([] if _forked else [1]),
+    after_in_child=_forked.clear,  # as nearly all workers are: it has forked nobody
+)
 
 
 class Transport(Channel):

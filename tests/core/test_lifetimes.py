@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 
+from gateways.core import transport
 from gateways.core.connection import Connection
 from gateways.protocols.encoders import encode_scgi_head, encode_uwsgi_head
 from gateways.wsgi.body import Body
+from tests.core.forks import in_child
 from tests.core.serving import eventually, serving
 from tests.protocols.vectors import request
 
@@ -59,3 +61,10 @@ def test_a_closed_connection_needs_no_garbage_collector(tmp_path: Path, protocol
                     answer += data
                 assert b"hello" in answer
         eventually(lambda: len(left()) <= before, "the end of the connections")
+
+
+def test_a_worker_is_none_that_has_forked_because_its_parent_has() -> None:
+    # Who has forked shuts each connection down before the close, which is one more system call.
+    in_child(lambda: None)
+    assert transport._forked
+    assert in_child(lambda: bool(transport._forked)) == "False"
