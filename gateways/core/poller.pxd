@@ -1,6 +1,6 @@
 import cython
 
-from gateways.core.syscalls cimport next_event, rearm
+from gateways.core.syscalls cimport next_event, rearm, wait_for_one
 
 cdef int EPOLLONESHOT
 

@@ -18,7 +18,7 @@ import select
 import selectors
 import threading
 
-from gateways.core.syscalls import next_event, rearm
+from gateways.core.syscalls import next_event, rearm, wait_for_one
 
 new_epoll = getattr(select, "epoll", None)  # gevent takes it away from those who look later
 EPOLLONESHOT = getattr(select, "EPOLLONESHOT", 0)
@@ -370,13 +370,15 @@ def wait_for(fd: int, events: int, timeout: float | None, also: Waker | None = N
 
     Being woken counts as READ.
     """
+    # POLLIN and POLLOUT have the values of READ and WRITE.
+    if also is None:
+        return wait_for_one(fd, events, -1.0 if timeout is None else timeout)
     poll = select.poll()
-    poll.register(fd, events)  # POLLIN and POLLOUT have the values of READ and WRITE
-    if also is not None:
-        poll.register(also.fileno(), READ)
+    poll.register(fd, events)
+    poll.register(also.fileno(), READ)
     found = 0
     for ready, event in poll.poll(None if timeout is None else timeout * 1000):
-        if also is not None and ready == also.fileno():
+        if ready == also.fileno():
             also.clear()
             event = READ
         found |= event

@@ -10,16 +10,13 @@ cdef class SendQueue:
     cdef list _buffers
     cdef readonly Py_ssize_t size
 
-    @cython.locals(size=Py_ssize_t)
+    @cython.locals(size=Py_ssize_t, sent=Py_ssize_t)
     cdef send(self, int fd, list out)
 
     @cython.locals(offered=Py_ssize_t, sent=Py_ssize_t, count=Py_ssize_t)
     cdef bint _send_some(self, int fd) except -1
 
     cdef clear(self)
-
-    @cython.locals(sent=Py_ssize_t)
-    cdef _send_at_once(self, int fd, data, Py_ssize_t size)
 
     @cython.locals(gone=Py_ssize_t)
     cdef _drop(self, Py_ssize_t sent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gateways.core.syscalls import MOST_VECTORS, send, send_vectors
-from gateways.protocols.base import Buffer, FilePart, Output
+from gateways.protocols.base import FilePart, Output
 
 # Below this, one copy into one piece is no dearer than a vectored write.
 _JOIN_BELOW = 8192
@@ -29,7 +29,11 @@ class SendQueue:
             self._buffers += out
         elif size <= _JOIN_BELOW:
             if out:
-                self._send_at_once(fd, out[0] if len(out) == 1 else b"".join(out), size)
+                data = out[0] if len(out) == 1 else b"".join(out)
+                sent = send(fd, data)
+                if sent < size:
+                    self._buffers.append(memoryview(data)[sent:])
+                    self.size = size - sent
             return
         else:
             self._buffers = out
@@ -44,6 +48,7 @@ class SendQueue:
         """One call; whether all that it offered was taken."""
         first = self._buffers[0]
         offered = 0
+        count = 1
         if isinstance(first, FilePart):
             offered = first.size
             sent = first.file.send(fd, first.offset, offered)
@@ -55,20 +60,17 @@ class SendQueue:
                 offered += len(buffer)
                 count += 1
             sent = send(fd, first) if count == 1 else send_vectors(fd, self._buffers, count)
-        self._drop(sent)
-        return bool(sent == offered)
+        if sent < offered:
+            self._drop(sent)
+            return False
+        self.size -= sent
+        del self._buffers[:count]
+        return True
 
     def clear(self) -> None:
         """Forget what is unsent."""
         self._buffers.clear()
         self.size = 0
-
-    def _send_at_once(self, fd: int, data: Buffer, size: int) -> None:
-        """One write, the ordinary case."""
-        sent = send(fd, data)
-        if sent < size:
-            self._buffers.append(memoryview(data)[sent:])
-            self.size = size - sent
 
     def _drop(self, sent: int) -> None:
         self.size -= sent

@@ -96,6 +96,17 @@ def next_event(
     return events[0] if events else None
 
 
+def wait_for_one(fd: int, events: int, timeout: float) -> int:
+    """Wait up to ``timeout`` seconds (below 0: for ever) for ``events`` of poll(2) on ``fd``.
+
+    Returns those that have come, 0 if none has. Other threads run meanwhile.
+    """
+    poll = select.poll()
+    poll.register(fd, events)
+    found = poll.poll(None if timeout < 0 else timeout * 1000)
+    return found[0][1] if found else 0
+
+
 def rearm(epoll: select.epoll, number: int, fd: int, events: int) -> None:
     """Have ``epoll`` report ``fd``, which it knows, when one of ``events`` comes."""
     epoll.modify(fd, events)

@@ -26,6 +26,13 @@ cdef extern from "sys/epoll.h" nogil:
     int epoll_ctl(int epfd, int op, int fd, epoll_event *event)
     int epoll_wait(int epfd, epoll_event *events, int maxevents, int timeout)
 
+cdef extern from "poll.h" nogil:
+    cdef struct pollfd:
+        int fd
+        short events
+        short revents
+    int poll(pollfd *fds, unsigned long count, int timeout)
+
 cdef extern from "sys/uio.h":
     cdef struct iovec:
         void *iov_base
@@ -243,6 +250,23 @@ cpdef tuple next_event(epoll, int number, double timeout, others):
             return events[0].data.fd, events[0].events
         if found == 0:
             return None
+        _check_interrupted()
+
+
+cpdef int wait_for_one(int fd, int events, double timeout) except -1:
+    cdef pollfd one
+    cdef int milliseconds = -1 if timeout < 0 else <int>(timeout * 1000 + 0.999)
+    cdef int found
+    one.fd = fd
+    one.events = <short>events
+    while True:
+        one.revents = 0
+        with nogil:
+            found = poll(&one, 1, milliseconds)
+        if found > 0:
+            return one.revents
+        if found == 0:
+            return 0
         _check_interrupted()
 
 

@@ -138,6 +138,24 @@ def test_events_come_once_until_they_are_asked_for_again(
             syscalls.rearm(epoll, number, theirs.fileno(), select.EPOLLIN)
 
 
+def test_one_descriptor_is_waited_for_until_it_is_ready_or_the_time_is_over(
+    pair: tuple[socket.socket, socket.socket],
+) -> None:
+    ours, theirs = pair
+    start = time.monotonic()
+    assert syscalls.wait_for_one(ours.fileno(), select.POLLIN, 0.02) == 0
+    assert time.monotonic() - start >= 0.02
+    assert syscalls.wait_for_one(ours.fileno(), select.POLLIN | select.POLLOUT, -1) == (
+        select.POLLOUT
+    )
+    other = threading.Timer(0.02, theirs.send, [b"x"])  # which needs the GIL meanwhile
+    other.start()
+    assert syscalls.wait_for_one(ours.fileno(), select.POLLIN, -1) == select.POLLIN
+    other.join()
+    theirs.close()
+    assert syscalls.wait_for_one(ours.fileno(), select.POLLOUT, 0) & select.POLLHUP
+
+
 def test_a_lock_is_held_by_one_thread_at_a_time() -> None:
     lock = syscalls.new_lock()
     free = True
