@@ -29,7 +29,6 @@ cdef class Connection(Reception):
 
     @cython.locals(own=Request)
     cpdef respond(self, request, status, headers, chunk)
-    cdef _finish(self, Request request, chunk)
 
     @cython.locals(own=Request)
     cpdef abort(self, request)

@@ -61,7 +61,8 @@ class Connection(Reception):
     def send_body(self, request: Any, chunk: bytes | FilePart) -> None:
         """Send a piece of the body; blocks while too much of it is unsent."""
         own: Request = request
-        with self.lock:
+        self.lock.acquire()
+        try:
             self._check(own)
             if self._errors:
                 self._hand_on_errors()
@@ -74,6 +75,8 @@ class Connection(Reception):
                 if self.armed:
                     self._arm(READ_WRITE)
                 return
+        finally:
+            self.lock.release()
         self._wait_to_write(own, self._server.config.write_buffer_bytes)
 
     def send_file(self, request: Any, fd: int, offset: int, size: int) -> int:
@@ -105,33 +108,40 @@ class Connection(Reception):
         to the poller."""
         own: Request = request
         with self.lock:
-            if not own.ended:
-                self._finish(own, chunk)
+            if own.ended:
+                return
+            if self._errors:
+                self._hand_on_errors()
+            if own.aborted or self.broken:
+                own.aborted = True
+                self.codec.abort(own)
+            else:
+                if chunk:
+                    own.sent += len(chunk)
+                    self.codec.send_body(own, chunk)
+                self.codec.end(own)
+            self._ended(own)
 
     def respond(self, request: Any, status: str, headers: Headers, chunk: bytes) -> None:
         """Send all of a response (see ``Channel.respond``)."""
         own: Request = request
         self.lock.acquire()
         try:
-            if not own.ended:
-                own.status = status
+            if own.ended:
+                return
+            own.status = status
+            if self._errors:
+                self._hand_on_errors()
+            if own.aborted or self.broken:
                 self.codec.send_head(own, status, headers)
-                self._finish(own, chunk)
+                own.aborted = True
+                self.codec.abort(own)
+            else:
+                own.sent += len(chunk)
+                self.codec.respond(own, status, headers, chunk)
+            self._ended(own)
         finally:
             self.lock.release()
-
-    def _finish(self, request: Request, chunk: bytes) -> None:
-        if self._errors:
-            self._hand_on_errors()
-        if request.aborted or self.broken:
-            request.aborted = True
-            self.codec.abort(request)
-        else:
-            if chunk:
-                request.sent += len(chunk)
-                self.codec.send_body(request, chunk)
-            self.codec.end(request)
-        self._ended(request)
 
     def abort(self, request: Any) -> None:
         """End a response that cannot be completed."""

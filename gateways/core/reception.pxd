@@ -50,6 +50,6 @@ cdef class Reception(Transport):
     cdef _receive_here(self)
 
     cdef _flush(self)
-    cdef _finish_connection(self)
+    cdef _close_gently(self)
     cdef Body _new_body(self, length)
     cdef _let_go(self)

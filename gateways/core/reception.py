@@ -188,7 +188,10 @@ class Reception(Transport):
                 self._arm(READ)
             return  # else its thread owns the descriptor
         if codec.active == 0 and (codec.closing or self._may_close()):
-            self._finish_connection()
+            if codec.input_pending and not self.eof:
+                self._close_gently()
+            else:
+                self._close()
         elif self.eof:
             self._close()
         else:
@@ -312,16 +315,15 @@ class Reception(Transport):
             os.close(self._fd)
             return True
 
-    def _finish_connection(self) -> None:
-        """Everything is sent and nothing runs: close, or linger while the peer still sends."""
-        if self.codec.input_pending and not self.eof:
-            timeout = self._server.config.linger_timeout_seconds
-            if timeout:
-                if not self.lingering:
-                    self._linger(timeout)
-                self._arm(READ)
-                return
-        self._close()
+    def _close_gently(self) -> None:
+        """Everything is sent and nothing runs, but the peer still sends: linger, if that is on."""
+        timeout = self._server.config.linger_timeout_seconds
+        if not timeout:
+            self._close()
+            return
+        if not self.lingering:
+            self._linger(timeout)
+        self._arm(READ)
 
     def _close(self) -> None:
         if not self.closed:

@@ -34,6 +34,3 @@ cdef class Worker:
     cdef _done(self, Connection connection, Request request)
     cpdef count(self, Request request)
     cdef _refuse(self, Connection connection, Request request)
-
-
-cdef _run_application(Host server, Connection connection, Request request)

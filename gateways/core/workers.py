@@ -152,10 +152,21 @@ class Worker:
             self._refuse(connection, request)
         else:
             try:
-                if server.run_request is None:
-                    _run_application(server, connection, request)
-                else:
+                if server.run_request is not None:
                     server.run_request(connection, request)
+                else:
+                    if request.data is not None:
+                        environ: dict[str, Any] = request.variables
+                        environ["gateways.data"] = request.data
+                    run_application(
+                        server.application,
+                        server.builder,
+                        connection,
+                        request,
+                        request.variables,
+                        request.body,
+                        server.debug,
+                    )
             except RequestTimeout:  # a handler of its own read the body, and did without the runner
                 connection.end_overdue(request)
             if request.overdue is not None:
@@ -196,18 +207,3 @@ class Worker:
         name = request_name(request.variables)
         logger.warning("%s: %s: answered %d: %s", connection.peer, name, error.status, error)
         respond_with_error(connection, request, error.status)
-
-
-def _run_application(server: Host, connection: Connection, request: Request) -> None:
-    if request.data is not None:
-        environ: dict[str, Any] = request.variables
-        environ["gateways.data"] = request.data
-    run_application(
-        server.application,
-        server.builder,
-        connection,
-        request,
-        request.variables,
-        request.body,
-        server.debug,
-    )

@@ -87,6 +87,12 @@ class Auto(Codec):
         codec.end(request)
         self._take_over(codec)
 
+    def respond(self, request: Request, status: str, headers: Headers, body: bytes) -> None:
+        """Give all of a response."""
+        codec = self._real()
+        codec.respond(request, status, headers, body)
+        self._take_over(codec)
+
     def abort(self, request: Request) -> None:
         """End a response that cannot be completed."""
         codec = self._real()

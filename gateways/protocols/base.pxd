@@ -39,6 +39,7 @@ cdef class Codec:
     cpdef send_body(self, Request request, chunk)
     cpdef send_errors(self, Request request, text)
     cpdef end(self, Request request)
+    cpdef respond(self, Request request, status, headers, body)
     cpdef abort(self, Request request)
     cpdef body_wanted(self)
     cpdef list next_requests(self)

@@ -170,6 +170,13 @@ class Codec:
         """Complete the response."""
         raise NotImplementedError
 
+    def respond(self, request: Request, status: str, headers: Headers, body: bytes) -> None:
+        """Give all of a response: what ``send_head``, ``send_body`` and ``end`` do together."""
+        self.send_head(request, status, headers)
+        if body:
+            self.send_body(request, body)
+        self.end(request)
+
     def abort(self, request: Request) -> None:
         """End a response that cannot be completed, so that the peer can tell, where it can."""
         raise NotImplementedError

@@ -8,10 +8,13 @@ from gateways.protocols.variables cimport content_length, decode_pairs
 
 cdef int FCGI_ABORT_REQUEST, FCGI_BEGIN_REQUEST, FCGI_CANT_MPX_CONN, FCGI_DATA, FCGI_FILTER
 cdef int FCGI_GET_VALUES, FCGI_GET_VALUES_RESULT, FCGI_HEADER_LEN, FCGI_KEEP_CONN
-cdef int FCGI_NULL_REQUEST_ID, FCGI_PARAMS, FCGI_REQUEST_COMPLETE, FCGI_UNKNOWN_ROLE
-cdef int FCGI_UNKNOWN_TYPE, FCGI_VERSION_1
+cdef int FCGI_NULL_REQUEST_ID, FCGI_PARAMS, FCGI_REQUEST_COMPLETE, FCGI_RESPONDER
+cdef int FCGI_UNKNOWN_ROLE, FCGI_UNKNOWN_TYPE, FCGI_VERSION_1
 cdef int NEVER
 cdef bytes NEXT
+cdef tuple USUAL_BEGINNINGS
+cdef bytes USUAL_END, USUAL_END_OF_PARAMS
+cdef Py_ssize_t _USUAL_HEADER, _USUAL_PARAMS
 cdef int _PARAMS, _STDIN, _DATA, _COMPLETE, _IGNORED
 
 
@@ -25,9 +28,15 @@ cdef class FastCGI(FastCGIResponses):
         ready=list, requests=dict, position=Py_ssize_t, end=Py_ssize_t, version=int,
         record_type=int, request_id=int, length=Py_ssize_t, state=int,
         content=Py_ssize_t, next_record=Py_ssize_t, request=FastCGIRequest,
-        role=int, piece=bytes, runnable=Request,
+        role=int, piece=bytes, runnable=FastCGIRequest,
     )
     cpdef list receive_data(self, bytes data)
+
+    @cython.locals(
+        request=FastCGIRequest, length=Py_ssize_t, position=Py_ssize_t, limit=Py_ssize_t,
+        is_whole=bint,
+    )
+    cdef Py_ssize_t _take_usual(self, bytes data, Py_ssize_t end, list ready) except -1
 
     @cython.locals(request=FastCGIRequest)
     cpdef phase(self)
@@ -35,13 +44,9 @@ cdef class FastCGI(FastCGIResponses):
     cdef _unrequested(self, int record_type, int request_id, bytes content, bint is_active)
 
     @cython.locals(request=FastCGIRequest)
-    cdef _begin(self, int request_id, int role, int flags, list ready)
+    cdef FastCGIRequest _begin(self, int request_id, int role, int flags, list ready)
 
     cdef _reject(self, int request_id, int protocol_status)
-    @cython.locals(length=Py_ssize_t, after=Py_ssize_t, limit=Py_ssize_t)
-    cdef bint _are_all(
-        self, FastCGIRequest request, bytes data, Py_ssize_t position, Py_ssize_t end,
-    ) except -1
 
     cdef _variables(
         self, FastCGIRequest request, bytes data, Py_ssize_t start, Py_ssize_t end, list ready,
@@ -51,8 +56,7 @@ cdef class FastCGI(FastCGIResponses):
     cdef _body(self, FastCGIRequest request, int record_type, bytes content, list ready)
     cdef _data(self, FastCGIRequest request, bytes content)
     cdef _data_sink(self, FastCGIRequest request)
-    @cython.locals(request=FastCGIRequest)
-    cdef _open_streams(self, Request runnable)
+    cdef _open_streams(self, FastCGIRequest request)
 
     cdef _too_large(self, length)
     cdef _refuse(self, FastCGIRequest request, error, list ready)

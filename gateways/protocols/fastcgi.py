@@ -36,9 +36,13 @@ from gateways.protocols.records import (
     FCGI_NULL_REQUEST_ID,
     FCGI_PARAMS,
     FCGI_REQUEST_COMPLETE,
+    FCGI_RESPONDER,
     FCGI_UNKNOWN_ROLE,
     FCGI_UNKNOWN_TYPE,
     FCGI_VERSION_1,
+    USUAL_BEGINNINGS,
+    USUAL_END,
+    USUAL_END_OF_PARAMS,
     pack_end_request,
     pack_record,
     pack_unknown_type,
@@ -50,6 +54,9 @@ _REQUEST_TYPES = frozenset(range(FCGI_BEGIN_REQUEST, FCGI_DATA + 1))
 
 # As plain numbers: a member of an enum costs a lookup in its class.
 _PARAMS, _STDIN, _DATA, _COMPLETE, _IGNORED = map(int, Receiving)
+
+_USUAL_HEADER = 16  # where PARAMS begin, behind BEGIN_REQUEST
+_USUAL_PARAMS = _USUAL_HEADER + FCGI_HEADER_LEN
 
 
 class FastCGI(FastCGIResponses):
@@ -80,6 +87,8 @@ class FastCGI(FastCGIResponses):
         position = 0
         end = len(data)
         self._needed = FCGI_HEADER_LEN
+        if not requests and data.startswith(USUAL_BEGINNINGS):
+            position = self._take_usual(data, end, ready)
         while end - position >= FCGI_HEADER_LEN:
             version = data[position]
             if version != FCGI_VERSION_1:
@@ -108,10 +117,6 @@ class FastCGI(FastCGIResponses):
                 elif state == _IGNORED:
                     if record_type == FCGI_ABORT_REQUEST:
                         self._abort_requested(request)
-                elif record_type == FCGI_PARAMS and self._are_all(request, data, position, end):
-                    # As with nearly every request. They are read where they are.
-                    self._variables(request, data, content, content + length, ready)
-                    next_record += FCGI_HEADER_LEN + data[next_record + 6]
                 else:
                     piece = data[content : content + length] if length else b""
                     if record_type == FCGI_PARAMS:
@@ -122,9 +127,39 @@ class FastCGI(FastCGIResponses):
         if position < end:
             self._held.append(data[position:] if position else data)
             self._held_size = end - position
-        for runnable in ready:
-            self._open_streams(runnable)
+        for each in ready:
+            runnable: FastCGIRequest = each  # type: ignore[assignment]  # all of ours are
+            if runnable.receiving != _COMPLETE or runnable.role == FCGI_FILTER:
+                self._open_streams(runnable)
         return ready
+
+    def _take_usual(self, data: bytes, end: int, ready: list[Request]) -> int:
+        """Take the records of which nearly every request consists, where all of them have come.
+
+        These are BEGIN_REQUEST, which ``data`` starts with, PARAMS in one record and their end, and
+        the end of STDIN where there is no body. The variables are read where they lie. Returns
+        where the records begin that are left.
+        """
+        if end < _USUAL_PARAMS:
+            return 0
+        length = data[_USUAL_HEADER + 4] << 8 | data[_USUAL_HEADER + 5]
+        position = _USUAL_PARAMS + length + data[_USUAL_HEADER + 6]
+        limit = self._settings.max_variables_bytes
+        if length == 0 or (limit and length > limit):
+            return 0
+        is_whole = data.startswith(USUAL_END, position)
+        if not (is_whole or data.startswith(USUAL_END_OF_PARAMS, position)):
+            return 0
+        request = self._begin(1, FCGI_RESPONDER, data[10], ready)
+        if request is None:
+            return _USUAL_HEADER  # it was rejected
+        self._variables(request, data, _USUAL_PARAMS, _USUAL_PARAMS + length, ready)
+        position += FCGI_HEADER_LEN
+        if is_whole and request.running:
+            if request.receiving == _STDIN:  # it was not refused
+                request.receiving = _COMPLETE
+            position += FCGI_HEADER_LEN
+        return position
 
     def phase(self) -> Phase:
         """What the peer still owes (see ``Codec.phase``)."""
@@ -171,15 +206,18 @@ class FastCGI(FastCGIResponses):
             self.output.append(pack_unknown_type(record_type))
         # Else: an answer that nobody asked for; Cherokee is known to send them.
 
-    def _begin(self, request_id: int, role: int, flags: int, ready: list[Request]) -> None:
+    def _begin(
+        self, request_id: int, role: int, flags: int, ready: list[Request]
+    ) -> FastCGIRequest | None:
+        """FCGI_BEGIN_REQUEST; None where it was rejected."""
         if not flags & FCGI_KEEP_CONN:
             self.closing = True
         if self.active and not self._settings.multiplex:
             self._reject(request_id, FCGI_CANT_MPX_CONN)
-            return
+            return None
         if role not in self._settings.roles:
             self._reject(request_id, FCGI_UNKNOWN_ROLE)
-            return
+            return None
         request = new_request(self, request_id, role)
         self._requests[request_id] = request
         self.active += 1
@@ -194,29 +232,12 @@ class FastCGI(FastCGIResponses):
                     ),
                     ready,
                 )
+        return request
 
     def _reject(self, request_id: int, protocol_status: int) -> None:
         """End a request that never gets to be one; the rest of it is still to come."""
         self.output.append(pack_end_request(request_id, 0, protocol_status))
         self.input_pending = True
-
-    def _are_all(self, request: FastCGIRequest, data: bytes, position: int, end: int) -> bool:
-        """Whether this record of PARAMS is the only one with content, and the empty one follows."""
-        length = data[position + 4] << 8 | data[position + 5]
-        after = position + FCGI_HEADER_LEN + length + data[position + 6]
-        limit = self._settings.max_variables_bytes
-        return (
-            length > 0
-            and not (limit and length > limit)
-            and not request.params
-            and end - after >= FCGI_HEADER_LEN
-            and data[after] == FCGI_VERSION_1
-            and data[after + 1] == FCGI_PARAMS
-            and data[after + 2] == data[position + 2]
-            and data[after + 3] == data[position + 3]
-            and not data[after + 4] | data[after + 5]
-            and end - after >= FCGI_HEADER_LEN + data[after + 6]
-        )
 
     def _params(self, request: FastCGIRequest, content: bytes, ready: list[Request]) -> None:
         if content:
@@ -316,9 +337,8 @@ class FastCGI(FastCGIResponses):
             request.data = self._new_body(request, length)
         return request.data
 
-    def _open_streams(self, runnable: Request) -> None:
+    def _open_streams(self, request: FastCGIRequest) -> None:
         """Give a request that is about to run the inputs that its peer has not finished."""
-        request: FastCGIRequest = runnable  # type: ignore[assignment]  # all of ours are
         if request.receiving == _STDIN and request.body is None and request.content_length is None:
             request.body = self._new_body(request, None)
         if request.role == FCGI_FILTER and request.refusal is None:

@@ -2,9 +2,9 @@ import cython
 
 from gateways.protocols.base cimport Codec, FilePart, Request
 from gateways.protocols.fastcgi_state cimport FastCGIRequest, FastCGISettings
-from gateways.protocols.head cimport status_head_lines
+from gateways.protocols.head cimport status_head, status_head_lines
 from gateways.protocols.records cimport (
-    pack_file, pack_lines, pack_pieces, pack_record, pack_stream, pack_trailer,
+    pack_both, pack_file, pack_lines, pack_record, pack_response, pack_stream, pack_trailer,
 )
 
 cdef int FCGI_STDOUT, FCGI_STDERR, _NOTHING, _HEAD, _BODY, _COMPLETE
@@ -22,16 +22,20 @@ cdef class FastCGIResponses(Codec):
     @cython.locals(own=FastCGIRequest)
     cpdef send_head(self, Request request, status, headers)
 
-    @cython.locals(own=FastCGIRequest, head=list, line=bytes, size=Py_ssize_t)
+    @cython.locals(own=FastCGIRequest, head=bytes)
     cpdef send_body(self, Request request, chunk)
 
     @cython.locals(own=FastCGIRequest)
     cpdef send_errors(self, Request request, text)
 
+    @cython.locals(own=FastCGIRequest, head=list, line=bytes, length=Py_ssize_t)
+    cpdef respond(self, Request request, status, headers, body)
+
     @cython.locals(own=FastCGIRequest)
     cpdef abort(self, Request request)
 
     cdef _end(self, FastCGIRequest own, int app_status)
+    cdef _ended(self, FastCGIRequest own)
     cdef _forget(self, FastCGIRequest own)
 
     @cython.locals(own=FastCGIRequest)

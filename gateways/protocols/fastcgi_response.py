@@ -8,15 +8,16 @@ from __future__ import annotations
 
 from gateways.protocols.base import Codec, FilePart, Headers, Request
 from gateways.protocols.fastcgi_state import FastCGIRequest, FastCGISettings, Receiving, Sending
-from gateways.protocols.head import status_head_lines
+from gateways.protocols.head import status_head, status_head_lines
 from gateways.protocols.records import (
     COPY_BELOW,
     FCGI_STDERR,
     FCGI_STDOUT,
+    pack_both,
     pack_file,
     pack_lines,
-    pack_pieces,
     pack_record,
+    pack_response,
     pack_stream,
     pack_trailer,
     pack_unknown_type,
@@ -45,7 +46,7 @@ class FastCGIResponses(Codec):
         own = self._own(request)
         if own.sending != _NOTHING:
             raise RuntimeError("the head of this response was set already")
-        own.head = status_head_lines(status, headers)
+        own.head = status_head(status, headers)
         own.sending = _HEAD
 
     def _send_held_errors(self, own: FastCGIRequest) -> None:
@@ -57,17 +58,16 @@ class FastCGIResponses(Codec):
         """Append STDOUT records; without a head, ``chunk`` is CGI output as it stands."""
         own = self._own(request)
         if own.sending == _HEAD:
-            head, own.head = own.head, []
+            head, own.head = own.head, b""
             own.sending = _BODY
-            size = len(chunk)
-            for line in head:
-                size += len(line)
-            if isinstance(chunk, bytes) and size <= COPY_BELOW and not own.errors_held:
-                if chunk:
-                    head.append(chunk)
-                pack_pieces(FCGI_STDOUT, own.id, head, size, self.output)
+            if (
+                isinstance(chunk, bytes)
+                and len(head) + len(chunk) <= COPY_BELOW
+                and not own.errors_held
+            ):
+                pack_both(FCGI_STDOUT, own.id, head, chunk, self.output)
                 return
-            pack_stream(FCGI_STDOUT, own.id, b"".join(head), self.output)
+            pack_stream(FCGI_STDOUT, own.id, head, self.output)
         own.sending = _BODY
         if own.errors_held:
             self._send_held_errors(own)
@@ -89,6 +89,20 @@ class FastCGIResponses(Codec):
                 self._send_held_errors(own)
             elif len(own.errors_held) > _HELD_ERRORS:
                 own.errors_held = own.errors_held[:_HELD_ERRORS]
+
+    def respond(self, request: Request, status: str, headers: Headers, body: bytes) -> None:
+        """Give all of a response: where it is small, in one piece (see ``Codec.respond``)."""
+        own = self._own(request)
+        if own.sending == _NOTHING and not own.errors_held and len(body) <= COPY_BELOW:
+            head = status_head_lines(status, headers)
+            length = len(body)
+            for line in head:
+                length += len(line)
+            if length <= COPY_BELOW:
+                self.output.append(pack_response(own.id, head, body, length))
+                self._ended(own)
+                return
+        Codec.respond(self, request, status, headers, body)
 
     def end(self, request: Request) -> None:
         """Close the streams and send FCGI_END_REQUEST."""
@@ -116,6 +130,10 @@ class FastCGIResponses(Codec):
         if own.errors_sent:
             self.output.append(pack_record(FCGI_STDERR, own.id))
         self.output.append(pack_trailer(own.id, app_status))
+        self._ended(own)
+
+    def _ended(self, own: FastCGIRequest) -> None:
+        """The response was given, to its end."""
         self._forget(own)
         if not (self.active or self.closing) and self._settings.draining():
             # The protocol has no word for "do not send another one here", and one that is on its

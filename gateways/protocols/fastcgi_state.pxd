@@ -25,7 +25,7 @@ cdef class FastCGIRequest(Request):
     cdef public long long received
     cdef public bint data_ended
     cdef public bint running
-    cdef public list head
+    cdef public bytes head
     cdef public bytes errors_held
     cdef public bint errors_sent
 

@@ -137,7 +137,7 @@ class FastCGIRequest(Request):
         self.received = 0  # bytes of STDIN
         self.data_ended = False
         self.running = False  # it was handed out, and will be ended by the core
-        self.head: list[bytes] = []  # its lines
+        self.head = b""
         self.errors_held = b""  # STDERR that waits for the head
         self.errors_sent = False
 

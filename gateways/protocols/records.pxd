@@ -1,20 +1,25 @@
 import cython
 
+from gateways.protocols cimport framing
 from gateways.protocols.base cimport FilePart
 
 cdef dict _TRAILERS
 cdef int _MANY_TRAILERS
 cdef tuple _PADDINGS
-cdef object _pack_header
 cdef Py_ssize_t _LONGEST_ALIGNED, _LONGEST_PAGES, _LOG_LINE, _SHORT_REST
 
 cpdef bytes pack_record(int record_type, int request_id, content=*)
 
-@cython.locals(length=Py_ssize_t, position=Py_ssize_t, rest=Py_ssize_t, padding=Py_ssize_t)
+@cython.locals(
+    length=Py_ssize_t, position=Py_ssize_t, rest=Py_ssize_t, padding=Py_ssize_t, header=bytes,
+)
 cpdef pack_stream(int record_type, int request_id, data, list out)
 
-@cython.locals(padding=Py_ssize_t)
-cpdef pack_pieces(int record_type, int request_id, list pieces, Py_ssize_t length, list out)
+@cython.locals(length=Py_ssize_t, padding=Py_ssize_t)
+cpdef pack_both(int record_type, int request_id, bytes first, bytes second, list out)
+
+@cython.locals(padding=Py_ssize_t, pieces=list)
+cpdef bytes pack_response(int request_id, list head, body, Py_ssize_t length)
 
 @cython.locals(start=Py_ssize_t, content=FilePart)
 cpdef pack_file(int record_type, int request_id, FilePart part, list out)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import struct
 
+from gateways.protocols import framing
 from gateways.protocols.base import Buffer, FilePart, Output
 
 FCGI_VERSION_1 = 1
@@ -43,7 +44,6 @@ FCGI_MAX_REQS = "FCGI_MAX_REQS"
 FCGI_MPXS_CONNS = "FCGI_MPXS_CONNS"
 
 HEADER = struct.Struct(">BBHHBx")  # version, type, request id, content length, padding length
-_pack_header = HEADER.pack
 BEGIN_REQUEST = struct.Struct(">HB5x")  # role, flags
 _END_REQUEST = struct.Struct(">BBHHBxIB3x")  # a header, then application and protocol status
 # The empty record that ends STDOUT, and END_REQUEST, which nearly every response ends with.
@@ -68,7 +68,7 @@ def pack_record(record_type: int, request_id: int, content: bytes = b"") -> byte
     """One record of at most 65,535 bytes of content, padded to a multiple of 8."""
     length = len(content)
     padding = -length & 7
-    header = _pack_header(FCGI_VERSION_1, record_type, request_id, length, padding)
+    header = HEADER.pack(FCGI_VERSION_1, record_type, request_id, length, padding)
     return header + content + _PADDINGS[padding]
 
 
@@ -80,7 +80,7 @@ def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer
     length = len(data)
     if 0 < length <= COPY_BELOW:
         padding = -length & 7
-        out.append(_pack_header(FCGI_VERSION_1, record_type, request_id, length, padding))
+        out.append(framing.pack_header(FCGI_VERSION_1, record_type, request_id, length, padding))
         out.append(data)
         if padding:
             out.append(_PADDINGS[padding])
@@ -88,31 +88,50 @@ def pack_stream(record_type: int, request_id: int, data: bytes, out: list[Buffer
     view = memoryview(data)
     position = 0
     if length > _LONGEST_ALIGNED:
-        header = _pack_header(FCGI_VERSION_1, record_type, request_id, _LONGEST_ALIGNED, 0)
+        header = framing.pack_header(FCGI_VERSION_1, record_type, request_id, _LONGEST_ALIGNED, 0)
     while length - position > _LONGEST_ALIGNED:
         out.append(header)
         out.append(view[position : position + _LONGEST_ALIGNED])
         position += _LONGEST_ALIGNED
     rest = length - position
-    if 0 < rest <= _SHORT_REST:
-        out.append(pack_record(record_type, request_id, data[position:]))
-    elif rest:
+    if rest:
         padding = -rest & 7
-        out.append(_pack_header(FCGI_VERSION_1, record_type, request_id, rest, padding))
+        header = framing.pack_header(FCGI_VERSION_1, record_type, request_id, rest, padding)
+        if rest <= _SHORT_REST:
+            out.append(header + data[position:] + _PADDINGS[padding])
+            return
+        out.append(header)
         out.append(view[position:])
         if padding:
             out.append(_PADDINGS[padding])
 
 
-def pack_pieces(
-    record_type: int, request_id: int, pieces: list[bytes], length: int, out: list[Buffer]
+def pack_both(
+    record_type: int, request_id: int, first: bytes, second: bytes, out: list[Buffer]
 ) -> None:
-    """Append one record of several pieces, of ``length`` bytes in all, which is short."""
+    """Append one record of two pieces, which are short."""
+    length = len(first) + len(second)
     padding = -length & 7
-    out.append(_pack_header(FCGI_VERSION_1, record_type, request_id, length, padding))
-    out.extend(pieces)
+    out.append(framing.pack_header(FCGI_VERSION_1, record_type, request_id, length, padding))
+    out.append(first)
+    if second:
+        out.append(second)
     if padding:
         out.append(_PADDINGS[padding])
+
+
+def pack_response(request_id: int, head: list[bytes], body: bytes, length: int) -> bytes:
+    """All of a response that fits into one record, with the end of its request.
+
+    ``head`` are the pieces of the head, ``length`` is that of them and the body.
+    """
+    padding = -length & 7
+    pieces = [framing.pack_header(FCGI_VERSION_1, FCGI_STDOUT, request_id, length, padding)]
+    pieces.extend(head)
+    pieces.append(body)
+    pieces.append(_PADDINGS[padding])
+    pieces.append(pack_trailer(request_id, 0))
+    return b"".join(pieces)
 
 
 def pack_file(record_type: int, request_id: int, part: FilePart, out: Output) -> None:
@@ -120,7 +139,9 @@ def pack_file(record_type: int, request_id: int, part: FilePart, out: Output) ->
     for start in range(0, part.size, _LONGEST_PAGES):
         content = part.part(start, start + _LONGEST_PAGES)
         padding = -content.size & 7
-        out.append(_pack_header(FCGI_VERSION_1, record_type, request_id, content.size, padding))
+        out.append(
+            framing.pack_header(FCGI_VERSION_1, record_type, request_id, content.size, padding)
+        )
         out.append(content)
         if padding:
             out.append(_PADDINGS[padding])
@@ -170,3 +191,15 @@ def _pack_trailer(request_id: int, app_status: int) -> bytes:
 def pack_unknown_type(record_type: int) -> bytes:
     """FCGI_UNKNOWN_TYPE, a management record (request id 0)."""
     return _UNKNOWN_TYPE.pack(FCGI_VERSION_1, FCGI_UNKNOWN_TYPE, 0, 8, 0, record_type)
+
+
+# What nearly all requests begin and end with, as request 1: BEGIN_REQUEST of a responder with
+# either flag and half a header of PARAMS; the end of PARAMS; that and the end of STDIN. To compare
+# many bytes is cheaper than to read a few.
+USUAL_BEGINNINGS = tuple(
+    pack_record(FCGI_BEGIN_REQUEST, 1, BEGIN_REQUEST.pack(FCGI_RESPONDER, flags))
+    + pack_record(FCGI_PARAMS, 1)[:4]
+    for flags in (0, FCGI_KEEP_CONN)
+)
+USUAL_END_OF_PARAMS = pack_record(FCGI_PARAMS, 1)
+USUAL_END = USUAL_END_OF_PARAMS + pack_record(FCGI_STDIN, 1)

@@ -37,7 +37,7 @@ cdef bint _is_port(str port) except -1
 cdef _set_paths(dict variables, str script_name, str path_info)
 
 @cython.locals(original=str)
-cdef _note_original(dict variables, str name, str note, str value)
+cdef _change(dict variables, str name, str note, str value)
 
 @cython.locals(uri=str)
 cdef str _request_path(dict variables)

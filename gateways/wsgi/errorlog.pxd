@@ -3,9 +3,9 @@ import cython
 
 cdef class ErrorStream:
     cdef object _channel
-    cdef object _line
     cdef object _request
     cdef public object is_busy
+    cdef readonly object line
 
     cdef _begin(self, channel, request)
     cpdef flush(self)

@@ -28,7 +28,7 @@ class ErrorChannel(Protocol):
 class ErrorStream:
     """A text stream; each complete line is one record of our log, and is sent on at once."""
 
-    __slots__ = ("_channel", "_line", "_request", "is_busy")  # _line: text without its newline yet
+    __slots__ = ("_channel", "_request", "is_busy", "line")  # line: text without its newline yet
 
     def __init__(self, channel: ErrorChannel, request: object) -> None:
         self._begin(channel, request)
@@ -36,18 +36,18 @@ class ErrorStream:
     def _begin(self, channel: ErrorChannel, request: object) -> None:
         self._channel: ErrorChannel | None = channel
         self._request: object = request
-        self._line = ""
+        self.line = ""
         self.is_busy = 0  # handing text to our log: the thread that does it
 
     def write(self, text: str, /) -> int:
         """Append text; any character will do."""
         if not isinstance(text, str):
             raise TypeError(f"wsgi.errors takes str, not {type(text).__name__}")
-        self._line += text
+        self.line += text
         if "\n" in text:
-            complete, _, self._line = self._line.rpartition("\n")
+            complete, _, self.line = self.line.rpartition("\n")
             self._emit(complete)
-        elif len(self._line) > _LONGEST_LINE:
+        elif len(self.line) > _LONGEST_LINE:
             self.flush()
         return len(text)
 
@@ -58,13 +58,13 @@ class ErrorStream:
 
     def flush(self) -> None:
         """Send what is not a complete line yet."""
-        if self._line:
-            line, self._line = self._line, ""
+        if self.line:
+            line, self.line = self.line, ""
             self._emit(line)
 
     def detach(self) -> None:
         """The request has ended: what is written from now on reaches our own log alone."""
-        if self._line:
+        if self.line:
             self.flush()
         self._channel = None
         self._request = None  # its variables are the environ, which holds this stream

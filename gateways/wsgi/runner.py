@@ -203,8 +203,7 @@ class Response:
             self._commit()
             self._channel.send_body(self._request, chunk)
         else:
-            # Complete: the end leaves with the last bytes. The iterable still runs to its end,
-            # as an application that works after its last yield expects.
+            # The end leaves with the last bytes; the iterable still runs to its own, as it expects.
             self._finish(chunk)
 
     def _beyond_the_end(self, chunk: bytes, alone: bool) -> None:
@@ -220,14 +219,15 @@ class Response:
             logger.warning("the application sent more than its Content-Length; the rest is cut off")
 
     def _finish(self, chunk: bytes) -> None:
-        if self._committed:
-            self._finished = True
+        if not self._committed:
+            self._check_refused()
+        self._finished = True
+        if self._errors.line:
             self._errors.flush()  # after the end the web server's error log is out of reach
+        if self._committed:
             self._channel.finish(self._request, chunk)
         else:
-            self._check_refused()
-            self._committed = self._finished = True
-            self._errors.flush()
+            self._committed = True
             self._channel.respond(self._request, self._status, self._headers, chunk)
 
     def _commit(self) -> None:

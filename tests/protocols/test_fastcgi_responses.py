@@ -51,6 +51,29 @@ def test_a_body_of_any_size_is_right_and_closed(size: int, chunks: int) -> None:
     assert len(sent) % 8 == 0, "FC-8: padded to multiples of eight"
 
 
+@pytest.mark.parametrize("errors", ["", "a line\n"])
+@pytest.mark.parametrize("size", [0, 1, 7, 16341, 16342, 16384, 16385, 70_000])
+def test_a_response_given_at_once_is_what_its_parts_would_be(size: int, errors: str) -> None:
+    whole, ready = running()
+    whole.codec.send_errors(ready, errors)
+    whole.codec.respond(ready, "200 OK", HEADERS, pattern(size))
+    apart, ready = running()
+    apart.codec.send_errors(ready, errors)
+    apart.codec.send_head(ready, "200 OK", HEADERS)
+    if size:
+        apart.codec.send_body(ready, pattern(size))
+    apart.codec.end(ready)
+    assert whole.collect() == apart.collect()
+    assert whole.codec.active == 0
+
+
+def test_a_response_is_not_given_at_once_where_it_has_a_head_already() -> None:
+    made, ready = running()
+    made.codec.send_head(ready, "200 OK", HEADERS)
+    with pytest.raises(RuntimeError, match="set already"):
+        made.codec.respond(ready, "200 OK", HEADERS, b"")
+
+
 def test_the_head_waits_for_the_first_bytes_and_leaves_in_their_record() -> None:  # section 0.6
     made, ready = running()
     made.codec.send_head(ready, "200 OK", HEADERS)
