@@ -1,6 +1,7 @@
 import cython
 
 from gateways.protocols.base cimport Request
+from gateways.protocols.familiar cimport Names
 from gateways.protocols.fastcgi_response cimport FastCGIResponses
 from gateways.protocols.fastcgi_state cimport FastCGIRequest, new_request
 from gateways.protocols.records cimport pack_end_request, pack_record, pack_unknown_type
@@ -48,6 +49,7 @@ cdef class FastCGI(FastCGIResponses):
 
     cdef _reject(self, int request_id, int protocol_status)
 
+    @cython.locals(most=Py_ssize_t, names=Names)
     cdef _variables(
         self, FastCGIRequest request, bytes data, Py_ssize_t start, Py_ssize_t end, list ready,
     )

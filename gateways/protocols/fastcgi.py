@@ -262,10 +262,9 @@ class FastCGI(FastCGIResponses):
     ) -> None:
         """The variables are complete, and lie there in ``data``."""
         request.receiving = _STDIN
+        most, names = self._settings.max_variables, self._settings.pairs
         try:
-            request.variables = decode_pairs(
-                data, self._settings.max_variables, start, end, self._settings.pairs
-            )
+            request.variables = decode_pairs(data, most, start, end, names)
             request.content_length = length = content_length(request.variables)
         except ProtocolError as error:
             self._refuse(request, error, ready)
