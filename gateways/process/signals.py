@@ -1,4 +1,10 @@
-"""Signals, queued in the handler and handled in a loop; the descriptor wakes that loop."""
+"""Signals, queued in the handler and handled in a loop; the descriptor wakes that loop.
+
+Python runs a handler only when its main thread is back among the bytecode. A signal that comes when
+that has decided to wait, and does not wait yet, interrupts nothing: it would lie there until
+something else happens. So the interpreter itself writes to the descriptor, in the very moment in
+which the signal comes (``signal.set_wakeup_fd``), and the wait that follows is over at once.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +28,7 @@ class SignalQueue:
         self._signals = tuple(signals)
         self._queue: collections.deque[int] = collections.deque()
         self._previous: dict[int, Any] = {}
+        self._previous_wake = -1
         self._wake_read, self._wake_write = os.pipe()
         os.set_blocking(self._wake_read, False)
         os.set_blocking(self._wake_write, False)
@@ -31,15 +38,23 @@ class SignalQueue:
         if threading.current_thread() is threading.main_thread():
             for number in self._signals:
                 self._previous[number] = signal.signal(number, self._handle)
+            self._previous_wake = signal.set_wakeup_fd(self._wake_write, warn_on_full_buffer=False)
 
     def restore(self) -> None:
         """Give them back to who had them, and the descriptors too."""
         for number, handler in self._previous.items():
             signal.signal(number, signal.SIG_DFL if handler is None else handler)
-        self.forget()
+        if self._previous:
+            signal.set_wakeup_fd(self._previous_wake)
+        self._close()
 
     def forget(self) -> None:
-        """Close the descriptors alone: in a child, which is about to install its own."""
+        """Close the descriptors alone: in a child, whose handlers are reset already."""
+        if self._previous:
+            signal.set_wakeup_fd(-1)
+        self._close()
+
+    def _close(self) -> None:
         os.close(self._wake_read)
         os.close(self._wake_write)
 
@@ -64,7 +79,7 @@ class SignalQueue:
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         self._queue.append(number)
-        try:
+        try:  # again: the loop may have read what was written when it came, and seen no signal yet
             os.write(self._wake_write, b"\0")
         except BlockingIOError:
             pass  # the loop has been woken often enough
