@@ -11,8 +11,9 @@ from typing import Any
 
 from gateways.protocols.encoders import encode_scgi_head, encode_uwsgi_head
 from gateways.scripting import ScriptServer
+from tests.servers.harness import DEADLINE_SECONDS
 
-DEADLINE = 20.0
+DEADLINE = DEADLINE_SECONDS
 
 VARIABLES = {
     "REQUEST_METHOD": "GET",
@@ -93,13 +94,6 @@ def running(server: ScriptServer, address: Address) -> Iterator[Address]:
             server.stop()
             thread.join(0.05)
     assert outcome == [False]
-
-
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
 
 
 def describe(environ: dict[str, Any], start_response: Any) -> list[bytes]:

@@ -17,8 +17,9 @@ import pytest
 import gateways
 from gateways.cgi import CGIHandler, WSGIServer
 from gateways.errors import ConfigError
+from tests.servers.harness import DEADLINE_SECONDS
 
-DEADLINE = 30.0
+DEADLINE = DEADLINE_SECONDS
 ROOT = str(Path(gateways.__file__).parent.parent)
 GET = {
     "GATEWAY_INTERFACE": "CGI/1.1",

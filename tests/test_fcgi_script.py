@@ -47,7 +47,8 @@ from gateways.protocols.records import (
 )
 from gateways.protocols.variables import encode_pairs
 from tests.end_to_end.client import DEADLINE, VARIABLES, Address, Answer, Client, ask
-from tests.oneshot_peer import free_port, running
+from tests.oneshot_peer import running
+from tests.servers.harness import free_port
 
 SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
 

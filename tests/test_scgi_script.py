@@ -15,7 +15,8 @@ import gateways
 from gateways.errors import ConfigError
 from gateways.scgi import NoDefault, WSGIServer, __version__
 from tests.core.serving import LogLines
-from tests.oneshot_peer import VARIABLES, describe, exchange, free_port, packet, running
+from tests.oneshot_peer import VARIABLES, describe, exchange, packet, running
+from tests.servers.harness import free_port
 
 HEAD = b"Status: 200 OK\r\nContent-Type: text/plain\r\n"
 

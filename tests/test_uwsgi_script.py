@@ -19,10 +19,10 @@ from tests.oneshot_peer import (
     connect,
     describe,
     exchange,
-    free_port,
     packet,
     running,
 )
+from tests.servers.harness import free_port
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n"
 

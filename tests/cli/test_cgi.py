@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.harness import DEADLINE_SECONDS
+
 COMMAND = [sys.executable, "-m", "gateways", "cgi"]
 CGI = {
     "GATEWAY_INTERFACE": "CGI/1.1",
@@ -36,7 +38,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=DEADLINE_SECONDS,
     )
 
 

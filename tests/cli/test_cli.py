@@ -28,8 +28,8 @@ from gateways.cli.serve import COMMANDS
 from gateways.config import Config
 from gateways.errors import ConfigError
 from gateways.process.loading import prepare_paths
+from tests.servers.harness import DEADLINE_SECONDS
 
-DEADLINE_SECONDS = 20.0
 COMMAND = (sys.executable, "-m", "gateways", "fcgi")
 APPLICATION = """
     def app(environ, start_response):
@@ -417,7 +417,7 @@ def test_nothing_is_left_behind_by_a_server_that_cannot_be_made(
         [*command, "--bind", str(path), *options, "fine"],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=DEADLINE_SECONDS,
     )
     assert done.returncode == 2
     assert "gateways: error:" in done.stderr

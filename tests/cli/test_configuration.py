@@ -34,6 +34,7 @@ from gateways.cli.sources import variable
 from gateways.cli.start import Location
 from gateways.config import Config
 from gateways.errors import ConfigError
+from tests.servers.harness import DEADLINE_SECONDS
 
 DOCS = Path(__file__).parents[2] / "docs"
 APPLICATION = "def app(environ, start_response): ...\n"
@@ -78,7 +79,7 @@ def run(folder: Path) -> Run:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=DEADLINE_SECONDS,
         )
 
     return run_command

@@ -8,7 +8,9 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-DEADLINE = 20.0
+from tests.servers.harness import DEADLINE_SECONDS
+
+DEADLINE = DEADLINE_SECONDS
 
 
 class Answering:

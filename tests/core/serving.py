@@ -20,8 +20,9 @@ from gateways.process.single import SingleProcess
 from gateways.protocols.records import FCGI_END_REQUEST, HEADER
 from gateways.wsgi.runner import Application
 from tests.protocols.vectors import Reply, replies
+from tests.servers.harness import DEADLINE_SECONDS
 
-DEADLINE = 20.0
+DEADLINE = DEADLINE_SECONDS
 
 POLLERS: dict[str, Callable[[], Poller]] = {
     "epoll": EpollPoller,

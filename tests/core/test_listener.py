@@ -31,6 +31,7 @@ from gateways.core.listener import (
     unix_listener,
 )
 from gateways.errors import ConfigError
+from tests.servers.harness import DEADLINE_SECONDS
 
 from .forks import NOBODY, become, in_child, needs_root, start_child
 
@@ -705,7 +706,7 @@ def test_of_a_names_addresses_that_of_ipv4_is_taken(
 def test_all_interfaces_means_ipv4_and_ipv6(client_host: str, opened: list[Listener]) -> None:
     opened.append(tcp_listener("", 0, 5))
     port = opened[0].socket.getsockname()[1]
-    socket.create_connection((client_host, port), timeout=5).close()
+    socket.create_connection((client_host, port), timeout=DEADLINE_SECONDS).close()
 
 
 @pytest.mark.parametrize("trouble", [errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL])

@@ -23,8 +23,9 @@ from gateways.protocols.records import (
     pack_stream,
 )
 from gateways.protocols.variables import decode_pairs, encode_pairs
+from tests.servers.harness import DEADLINE_SECONDS
 
-DEADLINE = 20.0
+DEADLINE = DEADLINE_SECONDS
 
 Address = str | tuple[str, int]
 

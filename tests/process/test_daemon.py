@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.core.serving import eventually
+from tests.servers.harness import DEADLINE_SECONDS
 
 DAEMON = """
 import os, sys
@@ -56,7 +57,9 @@ def command(folder: Path, script: str) -> list[str]:
 
 def run(folder: Path, script: str) -> subprocess.CompletedProcess[str]:
     """Run the command, to the end of all that holds its standard output and error."""
-    return subprocess.run(command(folder, script), capture_output=True, text=True, timeout=20)
+    return subprocess.run(
+        command(folder, script), capture_output=True, text=True, timeout=DEADLINE_SECONDS
+    )
 
 
 def test_the_command_ends_when_it_is_ready_and_the_daemon_lets_go_of_the_terminal(

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.harness import DEADLINE_SECONDS
+
 # Imports ``application`` as a template process does, and prints what is found.
 TEMPLATE = """
 import os, sys
@@ -41,7 +43,7 @@ def report(folder: Path, source: str, *arguments: str) -> str:
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=DEADLINE_SECONDS,
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout.strip()

@@ -13,6 +13,7 @@ import pytest
 
 from gateways.process.notify import Notifier
 from tests.core.serving import LogLines
+from tests.servers.harness import DEADLINE_SECONDS
 
 
 @pytest.fixture(params=["path", "abstract"])
@@ -22,7 +23,7 @@ def manager(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[so
     name = path if request.param == "path" else f"@{path}"
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.bind(name.replace("@", "\0"))
-        sock.settimeout(10)
+        sock.settimeout(DEADLINE_SECONDS)
         yield sock, name
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.process.running import APPLICATION, Running, command, running
+from tests.servers.harness import DEADLINE_SECONDS
 
 # It stops in its import while there is a file "slow", from when it has written "loading" until
 # there is a file "loaded". With a file "broken" it loads nowhere but under --check-config.
@@ -36,7 +37,7 @@ def begin_reload(server: Running) -> subprocess.Popen[str]:
 
 
 def has_ended_well(reload: subprocess.Popen[str]) -> None:
-    output, errors = reload.communicate(timeout=20)
+    output, errors = reload.communicate(timeout=DEADLINE_SECONDS)
     assert (reload.returncode, errors) == (0, ""), output
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import select
 import shutil
 import signal
@@ -25,7 +26,16 @@ import pytest
 
 from gateways.cli import templates
 
-DEADLINE_SECONDS = 30.0
+# For what takes a moment on a quiet machine: it costs nothing when things go right. Longer than a
+# server's graceful timeout, so that what a test shows in the end is why the server has waited.
+DEADLINE_SECONDS = 60.0
+
+# For what must not wait until a server's graceful timeout is over; a loaded machine takes its time.
+SOON_SECONDS = 15.0
+
+# Below what the kernel gives to those who ask for any port, so that none of these takes one away
+# between the moment in which it is found free and the one in which it is bound.
+_PORTS = range(12_000, 32_000)
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 CONTRIB = REPOSITORY / "contrib"
@@ -58,10 +68,14 @@ def fill(template: Path, **values: object) -> str:
 
 def free_port() -> int:
     """A TCP port that was free a moment ago; ``started_on_a_free_port`` deals with the rest."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+    while True:
+        port = random.choice(_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                continue  # taken
+        return port
 
 
 def connect(address: Address) -> socket.socket:

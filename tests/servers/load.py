@@ -16,7 +16,9 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Self
 
-_PATIENCE_SECONDS = 30.0
+from .harness import DEADLINE_SECONDS
+
+_PATIENCE_SECONDS = DEADLINE_SECONDS
 _PAUSE_SECONDS = 0.01  # after a failure, so that nothing spins where nobody listens
 _KEPT_REQUESTS = 500  # below nginx's keepalive_requests of 1000
 _SIZES = (0, 10, 1000, 40_000)

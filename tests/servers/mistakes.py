@@ -24,6 +24,7 @@ import pytest
 from .client import Site
 from .frontends import apache, lighttpd, nginx
 from .harness import (
+    DEADLINE_SECONDS,
     WEB_SERVER_USER,
     Fifo,
     free_port,
@@ -497,7 +498,9 @@ def print_in_other_cgi(place: Path, scripts: Path) -> Texts:
 def command_cannot_import(place: Path, scripts: Path) -> Texts:
     """The application cannot be imported when the server starts."""
     command = [*_GATEWAYS, "fcgi", "--bind", str(place / "app.sock"), "no_such_package:app"]
-    done = subprocess.run(command, cwd=place, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(
+        command, cwd=place, capture_output=True, text=True, timeout=DEADLINE_SECONDS
+    )
     return {"exit status": str(done.returncode), "gateways": done.stderr}
 
 
@@ -513,7 +516,7 @@ def reload_cannot_import(place: Path, scripts: Path) -> Texts:
         visit(site)  # the first one has been loaded
         write_application(place, "2", "import no_such_package")
         command = [*_GATEWAYS, "reload", "--pidfile", str(place / "pid")]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_SECONDS)
         texts = {
             "exit status of reload": str(done.returncode),
             "reload": done.stderr,

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from .harness import CONTRIB, HERE, WEB_SERVER_USER, fill, missing
+from .harness import CONTRIB, DEADLINE_SECONDS, HERE, WEB_SERVER_USER, fill, missing
 
 _PACKAGES = ("gateways", "flask", "werkzeug", "jinja2", "markupsafe", "itsdangerous", "blinker")
 _PACKAGES_OF_FLASK_ALONE = ("click",)
@@ -86,7 +86,7 @@ def _runs(where: Path, command: Sequence[str]) -> bool:
             user=WEB_SERVER_USER,
             env={"PATH": os.environ["PATH"], "PYTHONPATH": str(where)},
             capture_output=True,
-            timeout=60,
+            timeout=DEADLINE_SECONDS,
             check=False,
         )
     except OSError:  # not even executable for that user

@@ -19,6 +19,7 @@ from .fastcgi_client import ask
 from .harness import (
     DEADLINE_SECONDS,
     HERE,
+    SOON_SECONDS,
     Fifo,
     children_of,
     connect,
@@ -138,7 +139,7 @@ def test_the_scripts_of_contrib(own_directory: Path, launch: Launcher, name: str
         begun = time.monotonic()
         assert server.stop() == 0
         wait_until(lambda: all(map(has_ended, children)), "the children have ended")
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < SOON_SECONDS
 
 
 @pytest.mark.parametrize("way", ["--max-requests", "SIGHUP"])

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from .client import Site
 from .frontends import nginx
-from .harness import REPOSITORY, Server, require
+from .harness import DEADLINE_SECONDS, REPOSITORY, Server, require
 
 _BLOCK = re.compile(r"^```(\w+) ?([^\n]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PORT = "8080"
@@ -87,7 +87,7 @@ class Newcomer:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=60,
+            timeout=DEADLINE_SECONDS,
         )
         return done.stdout
 

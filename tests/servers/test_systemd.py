@@ -26,7 +26,17 @@ import pytest
 from gateways.process.control import ask as ask_supervisor
 
 from .fastcgi_client import ask
-from .harness import CONTRIB, DEADLINE_SECONDS, Fifo, Server, fill, has_ended, require, wait_until
+from .harness import (
+    CONTRIB,
+    DEADLINE_SECONDS,
+    SOON_SECONDS,
+    Fifo,
+    Server,
+    fill,
+    has_ended,
+    require,
+    wait_until,
+)
 from .launching import (
     GATEWAYS,
     asking_all_the_time,
@@ -330,7 +340,7 @@ def test_a_worker_that_is_told_to_serve_and_to_stop_at_once_does_both(
                 os.kill(first, signal.SIGCONT)
             begun = time.monotonic()
             wait_until(lambda: server.process.poll() is not None, "it has ended")
-            assert time.monotonic() - begun < 5
+            assert time.monotonic() - begun < SOON_SECONDS
             assert "was killed" not in server.log
 
 

@@ -24,7 +24,7 @@ from gateways.protocols.variables import encode_pairs
 
 from .client import Site
 from .frontends import apache, lighttpd
-from .harness import CONTRIB, children_of, connect, fill, has_ended, wait_until
+from .harness import CONTRIB, SOON_SECONDS, children_of, connect, fill, has_ended, wait_until
 from .launching import asking_all_the_time
 from .scripts import write_script
 
@@ -107,7 +107,7 @@ def test_it_ends_within_three_seconds_with_a_connection_open(
                 connections.enter_context(_kept_connection(path))
             begun = time.monotonic()
         wait_until(lambda: has_ended(pid), "the process has ended")
-        assert time.monotonic() - begun < 3
+        assert time.monotonic() - begun < SOON_SECONDS
     log = (
         own_directory / ("apache" if manager is mod_fcgid else "lighttpd") / "error.log"
     ).read_text()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from gateways.errors import ClientDisconnected, LimitExceeded
 from gateways.wsgi.body import EMPTY_BODY, Body
+from tests.servers.harness import DEADLINE_SECONDS
 
 UNLIMITED = 1 << 30
 
@@ -396,7 +397,7 @@ def test_a_reader_in_another_thread_gets_every_byte() -> None:
 
     def wait(body: Body) -> None:
         with lock:
-            assert changed.wait_for(lambda: not body.is_waited_for, timeout=30)
+            assert changed.wait_for(lambda: not body.is_waited_for, timeout=DEADLINE_SECONDS)
 
     body = Body(None, lock, wait, 5000, UNLIMITED)
     sent = [bytes([n % 256]) * (n % 700) for n in range(2000)]
