@@ -21,11 +21,12 @@ import pytest
 from gateways.process.control import ask, control_path
 
 from .frontends import nginx
-from .harness import Server, free_port, room, wait_until
+from .harness import SOON_SECONDS, Server, free_port, room, wait_until
 from .load import Load, Target
 
-# Shorter for those who work on it; what is promised is the whole.
-SECONDS = float(os.environ.get("LOAD_TEST_SECONDS", "60"))
+# How many reloads and deaths there are is what proves something; the time between them is for the
+# load to be at its full height again. Where that is too short, they follow upon each other.
+SECONDS = float(os.environ.get("LOAD_TEST_SECONDS", "24"))
 RELOADS = 20
 SHORT_SECONDS = SECONDS / 3
 
@@ -232,7 +233,7 @@ def test_of_a_killed_worker_only_what_ran_in_it_is_lost() -> None:
                 longest = max(longest, time.monotonic() - killed)
             pause_until(began + SHORT_SECONDS)
         report(load, f"{kills} workers killed, back within {longest:.2f} s")
-        assert longest < 3
+        assert longest < SOON_SECONDS
         lost = running.server.log.count("has ended unexpectedly: SIGKILL")
         assert lost == kills
         # Four threads each, and what a kept connection had in flight.
