@@ -147,7 +147,7 @@ def test_without_descriptors_it_waits_and_goes_on(tmp_path: Path, poller: str) -
                     os.close(fd)
                 resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
             for sock in others:
-                sock.settimeout(10)
+                sock.settimeout(DEADLINE)
                 assert b"hello" in sock.recv(65536)
                 sock.close()
             waiting.sock.close()

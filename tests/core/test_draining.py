@@ -76,7 +76,8 @@ def test_over_http_it_is_told_that_this_was_the_last(tmp_path: Path) -> None:
 def test_one_that_brings_nothing_more_holds_the_stop_up_for_a_second(
     tmp_path: Path, used: bool
 ) -> None:
-    with serving(hello, tmp_path) as served, served.connect() as peer:
+    patience: dict[str, Any] = {"graceful_timeout_seconds": DEADLINE}
+    with serving(hello, tmp_path, **patience) as served, served.connect() as peer:
         if used:
             peer.send(request(1, VARIABLES))
             peer.reply()
@@ -84,19 +85,20 @@ def test_one_that_brings_nothing_more_holds_the_stop_up_for_a_second(
         asked = stop(served)
         assert peer.is_closed()
         eventually(served.server.stopped, "the end")
-        assert time.monotonic() - asked < 2.0
+        assert time.monotonic() - asked < DEADLINE / 2  # not for the graceful timeout
 
 
+@pytest.mark.usefixtures("patient")
 def test_one_that_has_been_idle_is_closed_at_once(tmp_path: Path) -> None:
-    with serving(hello, tmp_path) as served, served.connect() as peer:
+    with serving(hello, tmp_path, idle_timeout_seconds=0) as served, served.connect() as peer:
         peer.send(request(1, VARIABLES))
         peer.reply()
         eventually(lambda: served.server.served == 1, "the end of the request")
         (connection,) = served.server.connections
-        connection.since -= 5.0
+        connection.since -= 2 * DEADLINE
         asked = stop(served)
         assert peer.is_closed()
-        assert time.monotonic() - asked < 0.9
+        assert time.monotonic() - asked < DEADLINE / 2
 
 
 @pollers
@@ -108,7 +110,7 @@ def test_who_leaves_a_shared_socket_leaves_its_backlog_to_the_others(
 
     def waits(environ: dict[str, Any], start_response: Any) -> list[bytes]:
         entered.set()
-        proceed.wait(10)
+        proceed.wait(DEADLINE)
         return hello(environ, start_response)
 
     last = request(1, VARIABLES, keep=False)
@@ -116,7 +118,7 @@ def test_who_leaves_a_shared_socket_leaves_its_backlog_to_the_others(
         served = stack.enter_context(serving(waits, tmp_path, poller=poller, threads=1))
         busy = stack.enter_context(served.connect())
         busy.send(last)
-        assert entered.wait(10)  # the only thread: nobody accepts
+        assert entered.wait(DEADLINE)  # the only thread: nobody accepts
         (acceptor,) = served.server._acceptors
         assert isinstance(acceptor, Acceptor)
         another = stack.enter_context(acceptor.listener.socket.dup())  # as another process has it
