@@ -14,6 +14,8 @@ from gateways.core.connection import Connection
 from tests.core.serving import POLLERS, LogLines, eventually, serving
 from tests.protocols.vectors import begin, params, request, stdin
 
+SWEEP_SECONDS = 0.1
+
 GET = {"REQUEST_METHOD": "GET", "PATH_INFO": "/", "SCRIPT_NAME": ""}
 POST = {**GET, "REQUEST_METHOD": "POST", "CONTENT_LENGTH": "100"}
 
@@ -40,6 +42,12 @@ SITUATIONS: dict[str, tuple[bytes, dict[str, Any]]] = {
 }
 
 
+@pytest.fixture(autouse=True)
+def frequent_sweeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a second is made for need not be waited for."""
+    monkeypatch.setattr("gateways.core.server.SWEEP_SECONDS", SWEEP_SECONDS)
+
+
 @pytest.mark.parametrize("poller", POLLERS)
 @pytest.mark.parametrize("situation", SITUATIONS)
 def test_a_peer_that_keeps_us_waiting_is_closed(
@@ -63,7 +71,7 @@ def test_other_deadlines_leave_it_alone(tmp_path: Path, situation: str) -> None:
     kept: dict[str, Any] = dict.fromkeys(options, 0)
     with serving(hello, tmp_path, **limits, **kept) as served, served.connect() as peer:
         peer.send(data)
-        eventually(lambda: served.server._swept > peer_since(served) + 2)
+        eventually(lambda: served.server._swept > peer_since(served) + 3 * SWEEP_SECONDS)
         assert served.connections() == 1
 
 

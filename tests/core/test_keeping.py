@@ -56,6 +56,12 @@ def listening(served: Serving) -> Listener:
     return listener
 
 
+def leave(served: Serving, keeping: Keeping) -> None:
+    """Have the server stop, and others go on with its connections."""
+    served.server.stop(drain_backlog=False, hand_on=keeping.give)
+    served.server.clock.unpark()  # its own thread would not sleep now
+
+
 @contextlib.contextmanager
 def running(server: Server) -> Iterator[Server]:
     """Let it serve until the block ends."""
@@ -115,7 +121,7 @@ def test_it_goes_on_in_another_process(
         if state == "idle":
             gated.proceed.set()
             assert answer(peer, protocol, 1) == b"hello"
-        served.server.stop(drain_backlog=False, hand_on=keeping.give)
+        leave(served, keeping)
         if state == "busy":
             gated.proceed.set()
             assert answer(peer, protocol, 1) == b"hello"
@@ -138,7 +144,7 @@ def test_a_request_that_has_begun_to_arrive_is_served_first(
     with serving(gated, tmp_path) as served, served.connect() as peer:
         peer.send(begin(1))
         eventually(lambda: served.connections() == 1, "the connection")
-        served.server.stop(drain_backlog=False, hand_on=keeping.give)
+        leave(served, keeping)
         peer.send(params(1, VARIABLES) + stdin(1))
         assert peer.reply().body == b"hello"
         eventually(served.server.stopped, "the end")
@@ -156,7 +162,7 @@ def test_more_than_the_queue_holds_wait_until_some_are_taken(
         peers = [stack.enter_context(served.connect()) for _ in range(500)]
         eventually(lambda: served.connections() == 500, "the connections")
         stack.enter_context(running(other))
-        served.server.stop(drain_backlog=False, hand_on=keeping.give)
+        leave(served, keeping)
         eventually(served.server.stopped, "the end of the first")
         for peer in peers:
             peer.send(request(1, VARIABLES))
@@ -189,7 +195,7 @@ def test_one_that_is_just_being_taken_is_not_lost_with_its_new_server(
         eventually(lambda: connection.armed, "the connection, idle")
         connection.give_away(held.give)
         assert held.taken.wait(DEADLINE)
-        served.server.stop(drain_backlog=False, hand_on=keeping.give)
+        leave(served, keeping)
         assert not served.server.stopped()
         held.proceed.set()
         eventually(served.server.stopped, "the end")
