@@ -15,7 +15,8 @@ import pytest
 from tests.process.running import Running, running, write_application, zombies_of
 from tests.servers.harness import children_of, has_ended, wait_until
 
-BOTH = pytest.mark.parametrize("options", [(), ("--preload",)], ids=["own", "preload"])
+OWN, PRELOAD = (), ("--preload",)
+BOTH = pytest.mark.parametrize("options", [OWN, PRELOAD], ids=["own", "preload"])
 
 
 def imports(server: Running) -> list[str]:
@@ -102,13 +103,14 @@ def test_a_template_does_not_outlive_its_generation(tmp_path: Path) -> None:
 # -- planned replacements ----------------------------------------------------------------------
 
 
-@BOTH
 @pytest.mark.parametrize(
-    ("limit", "value", "path"),
+    ("options", "limit", "value", "path"),
     [
-        ("--max-requests", "50", "/"),
-        ("--max-lifetime", "1", "/"),
-        ("--max-rss", "100m", "/hold/100"),
+        # Whatever the reason, the successor is started in the same way.
+        (PRELOAD, "--max-requests", "50", "/"),
+        (OWN, "--max-requests", "50", "/"),
+        (OWN, "--max-lifetime", "1", "/"),
+        (OWN, "--max-rss", "100m", "/hold/100"),
     ],
 )
 def test_a_worker_that_has_had_its_time_is_replaced_its_successor_first(
