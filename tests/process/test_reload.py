@@ -256,7 +256,7 @@ def test_the_supervisor_does_not_grow(tmp_path: Path, options: tuple[str, ...]) 
         "    start_response('200 OK', [('Content-Length', '2')])\n"
         "    return [b'ok']\n"
     )
-    requests, reloads, port = 200_000, 50, free_port()
+    requests, reloads, port = 100_000, 50, free_port()
     there: dict[str, Any] = {"bind": f"127.0.0.1:{port}", "application": "app:fast"}
     with running(tmp_path, "-w", "2", *options, source=source, **there) as server:
 
@@ -285,12 +285,12 @@ def test_the_supervisor_does_not_grow(tmp_path: Path, options: tuple[str, ...]) 
         began = time.monotonic()
         made = 0
         for _ in range(10):
-            result = load(2)
+            result = load(1)
             for _ in range(reloads // 10):
                 reload()
             made += result()
         while made < requests:
-            made += load(2)()
+            made += load(1)()
         server.wait_for_workers(2)
         after = resident_kib(server.pid)
         print(
