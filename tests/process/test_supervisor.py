@@ -96,7 +96,7 @@ def test_a_worker_that_crashes_again_and_again_is_started_with_growing_delay(
             assert server.get().status == 200
         pauses = [later - earlier for earlier, later in itertools.pairwise(starts)]
         print("starts after", [f"{start:.2f}" for start in starts])
-        assert pauses[-1] > 2 * pauses[0], pauses
+        assert pauses[-1] > 1.0, pauses  # 1.6 and what a start takes; at first nothing but that
         assert server.log.count("has ended unexpectedly: SIGKILL") <= 6
 
 
