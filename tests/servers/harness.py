@@ -122,6 +122,7 @@ class Server:
     ) -> None:
         self._log = log
         with log.open("ab") as output:
+            self._before = output.tell()  # what others have said
             self.process = subprocess.Popen(
                 command,
                 stdin=stdin,
@@ -135,6 +136,10 @@ class Server:
     def log(self) -> str:
         """What the process has said so far."""
         return self._log.read_text(errors="replace")
+
+    def has_said(self, text: str) -> bool:
+        """Whether the process itself has, where another one has used the log before."""
+        return text.encode() in self._log.read_bytes()[self._before :]
 
     def wait_until(self, condition: Callable[[], bool], what: str) -> None:
         """Wait for ``condition``; fail at the deadline or when the process ends first."""
@@ -214,7 +219,7 @@ def gateway(
     command = _gateways(protocol, f"unix:{address}?mode=666", options, app)
     server = Server(command, directory / f"{name}.log")
     with _ends_well(server):
-        server.wait_until_accepting(address)
+        _wait_until_serving(server, app)
         yield server, address
 
 
@@ -233,7 +238,13 @@ def gateway_on_tcp(
         )
     )
     with _ends_well(server):
+        _wait_until_serving(server, app)
         yield server, port
+
+
+def _wait_until_serving(server: Server, app: str) -> None:
+    """Its workers are there; it listens before."""
+    server.wait_until(lambda: server.has_said(f"serving {app}"), "serving")
 
 
 def _gateways(protocol: str, bind: str, options: Sequence[str], app: str) -> list[str]:
@@ -250,6 +261,7 @@ def _ends_well(server: Server) -> Iterator[None]:
         raise
     status = server.stop()
     assert status == 0, f"exit status {status}: {server.log}"
+    assert "has not ended" not in server.log, server.log  # by itself, in its graceful timeout
 
 
 class Fifo:
