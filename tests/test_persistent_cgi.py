@@ -19,6 +19,7 @@ import pytest
 
 import gateways.persistent
 from gateways.cgi import PersistentCGI
+from tests.servers.harness import room
 from tests.test_cgi_script import DEADLINE, GET, POST, ROOT, UNWANTED
 
 APP = """\
@@ -161,12 +162,13 @@ class Script:
 
 
 @pytest.fixture
-def script(tmp_path: Path) -> Iterator[Script]:
-    made = Script(tmp_path)
-    try:
-        yield made
-    finally:
-        made.end()
+def script() -> Iterator[Script]:
+    with room() as folder:  # short, as it is to hold sockets
+        made = Script(folder)
+        try:
+            yield made
+        finally:
+            made.end()
 
 
 def test_the_first_request_starts_a_server_and_the_others_use_it(script: Script) -> None:
