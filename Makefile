@@ -1,5 +1,6 @@
 # make run     serve a demo application over FastCGI and show an answer; Ctrl-C ends it
-# make test    the whole suite, behind the real web servers as well; TESTS="tests/core …" for a part
+# make test    the whole suite, behind the real web servers as well, in two processes;
+#              TESTS="tests/core …" for a part, in one
 # make test-compiled   the same on the compiled build: what is tested is what pip would install;
 # make wheels  the source distribution, and from it the wheels of both builds
 # make lint    ruff and mypy
@@ -12,20 +13,23 @@ BIN := .venv/bin
 
 SOURCES := $(shell find gateways -name '*.py' -o -name '*.pxd' -o -name '*.pyx') $(shell find contrib -type f)
 
+# The tests wait more than they compute, so two processes share them, a module at a time.
+WHOLE := --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
 .PHONY: run test test-compiled wheels lint bench bench-quick clean servers
 
 run: .venv/run
 	@$(BIN)/python contrib/demo/run.py
 
 test: .venv/test servers
-	$(BIN)/python -m pytest $(TESTS)
+	$(BIN)/python -m pytest $(or $(TESTS),$(WHOLE))
 
 # Where there is no directory gateways/, Python can only import the one that is installed.
 test-compiled: .venv-compiled/test servers
 	rm -rf .compiled
 	mkdir .compiled
 	cp -R benchmarks contrib docs tests *.md *.py *.cfg *.toml Makefile .compiled
-	cd .compiled && $(CURDIR)/.venv-compiled/bin/python -m pytest $(TESTS)
+	cd .compiled && $(CURDIR)/.venv-compiled/bin/python -m pytest $(or $(TESTS),$(WHOLE))
 
 wheels: .venv/test
 	rm -rf dist
