@@ -52,6 +52,10 @@ def settle(config: Config, privileges: Privileges) -> None:
     variables = read_environment(config)  # files that may be root's alone
     if config.venv:
         prepare_venv()
+    green = config.worker_class == "gevent"
+    if green and config.chroot:
+        _patch()  # gevent itself is seldom in the jail, nor is what it imports late
+        _make_hub()
     privileges.apply()
     if privileges.uid is not None:
         global _changed_user  # as global as the process's user
@@ -68,8 +72,8 @@ def settle(config: Config, privileges: Privileges) -> None:
     apply_environment(config, variables)
     if config.venv:
         activate_venv(privileges.inside(config.venv))
-    if config.worker_class == "gevent":
-        _patch()
+    if green and not config.chroot:
+        _patch()  # from the virtual environment, if it is there
 
 
 def _patch() -> None:
@@ -82,6 +86,16 @@ def _patch() -> None:
             f"have ({error}): pip install 'gateways[gevent]'{_explain_rights(*sys.path)}"
         ) from error
     monkey.patch_all()
+
+
+def _make_hub() -> None:
+    """Have gevent import what it does when it begins to wait, and to look up names."""
+    import gevent
+
+    import gateways.core.greenlets  # noqa: F401
+
+    hub = gevent.get_hub()
+    _ = hub.resolver, hub.threadpool  # properties that make them
 
 
 def let_go_of_terminal(config: Config) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -413,3 +414,26 @@ def test_a_script_that_patches_itself_has_greenlets(tmp_path: Path, upstream: Up
     finally:
         script.kill()
         script.wait()
+
+
+JAILED = """
+import gevent, socket, time
+
+def app(environ, start_response):
+    time.sleep(0.01)
+    try:
+        socket.getaddrinfo("localhost", 80)
+    except OSError:
+        pass  # there is no /etc/hosts either
+    start_response("200 OK", [("Content-Type", "text/plain")])
+    return [type(gevent.getcurrent()).__name__.encode()]
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chroot needs root")
+@pytest.mark.parametrize("options", [(), ("--preload",)], ids=["own", "preload"])
+def test_gevent_need_not_be_in_the_jail(tmp_path: Path, options: tuple[str, ...]) -> None:
+    tmp_path.chmod(0o755)
+    jailed = ("--chroot", str(tmp_path), "--user", "nobody")
+    with running(tmp_path, *GEVENT, *jailed, *options, source=JAILED) as server:
+        assert server.get().text == "Greenlet"
