@@ -432,10 +432,12 @@ def changed_its_mind(environ: Any, start: Any) -> Any:
 
 
 def telling(channel: Any, notes: list[Any]) -> Any:
-    """A channel of that class that notes what it is told, but for tracebacks."""
+    """A channel of that class that notes what it is told, but for tracebacks and our objects."""
 
     def noting(name: str) -> Callable[..., int]:
         def note(self: object, request: object, *values: Any) -> int:
+            if name == "note_running":
+                values = (values[0] is None,)
             notes.append([name, *([] if name == "send_errors" else value(values))])
             return 0
 

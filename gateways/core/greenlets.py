@@ -90,6 +90,7 @@ class Greenlets(Threads):
     compete = False
 
     def __init__(self) -> None:
+        poller.is_patched = True
         syscalls.when_held(lambda: gevent.sleep(_LOOK_SECONDS))
 
     def new_poller(self) -> Poller:

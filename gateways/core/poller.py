@@ -365,20 +365,24 @@ class Waker:
             pass
 
 
+is_patched = False  # by gevent: waits must be made by what it has replaced
+
+
 def wait_for(fd: int, events: int, timeout: float | None, also: Waker | None = None) -> int:
     """Wait for one descriptor, and for ``also``; events of ``fd``, 0 after ``timeout`` seconds.
 
     Being woken counts as READ.
     """
     # POLLIN and POLLOUT have the values of READ and WRITE.
-    if also is None:
+    if also is None and not is_patched:
         return wait_for_one(fd, events, -1.0 if timeout is None else timeout)
     poll = select.poll()
     poll.register(fd, events)
-    poll.register(also.fileno(), READ)
+    if also is not None:
+        poll.register(also.fileno(), READ)
     found = 0
     for ready, event in poll.poll(None if timeout is None else timeout * 1000):
-        if ready == also.fileno():
+        if also is not None and ready == also.fileno():
             also.clear()
             event = READ
         found |= event
