@@ -8,13 +8,16 @@ from pathlib import Path
 
 import pytest
 
+from gateways.config import Config
+
 from .client import Site
 from .flaskapp import digest, pattern
 from .flasksuite import FlaskSuite, events_arrive_one_by_one
 from .frontends import backend_of, haproxy
-from .harness import Fifo, children_of, gateway, gateway_on_tcp, sockets_of
+from .harness import DEADLINE_SECONDS, Fifo, children_of, gateway, gateway_on_tcp, sockets_of
 
 PREFIX = "/yourapplication"
+WRITE_TIMEOUT_SECONDS = Config().write_timeout_seconds
 
 
 @pytest.fixture(scope="module")
@@ -49,6 +52,13 @@ class TestFlaskOverFastCGI(FlaskSuite):
     @pytest.fixture
     def site(self, at_the_root: Site) -> Site:
         return at_the_root
+
+    def test_a_client_that_leaves_closes_the_response(self, site: Site) -> None:
+        """Once in many thousand times HAProxy neither says so nor reads on; there is a time-out."""
+        with Fifo(site.directory / "left") as pipe:
+            with site.response("GET", f"/endless?pipe={pipe.path}") as response:
+                assert response.read(100_000)
+            assert pipe.receive(2 * DEADLINE_SECONDS + WRITE_TIMEOUT_SECONDS) == "closed"
 
     def test_a_chunked_body_arrives(self, site: Site) -> None:
         """HAProxy must know its length, so all of it has to fit its buffer of 16 KiB."""

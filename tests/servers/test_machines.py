@@ -157,6 +157,7 @@ def nginx_in_front(deployment: Deployment) -> Iterator[tuple[Site, Watch]]:
 
 def tell(stats_socket: str, command: str) -> str:
     """Give HAProxy a command; its answer."""
+    wait_until(lambda: Path(stats_socket).exists(), f"{stats_socket} is there")
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(stats_socket)
         connection.sendall(f"{command}\n".encode())
