@@ -31,7 +31,7 @@ from gateways.process.hangs import LOOK_SECONDS as LOOK_FOR_HANGS_SECONDS
 from gateways.process.hangs import find_hanging
 from gateways.process.hooks import run_supervisor_hook
 from gateways.process.logs import reopen_logs, set_up_logging
-from gateways.process.member import Plan, Spec, State
+from gateways.process.member import Member, Plan, Spec, State
 from gateways.process.privileges import Privileges
 from gateways.process.scaling import LOOK_SECONDS, Scaling
 from gateways.process.scoreboard import Scoreboard
@@ -100,8 +100,6 @@ class Supervisor:
             self._signals.restore()
         return self._status
 
-    # -- the loop ------------------------------------------------------------------------------
-
     def _turn(self, now: float) -> float | None:
         """Do what is due; after how many seconds there is more."""
         fleet = self._fleet
@@ -144,11 +142,7 @@ class Supervisor:
             poll.register(fd, select.POLLIN)
         ready = {fd for fd, _ in poll.poll(None if timeout is None else timeout * 1000)}
         for fd in ready & channels.keys():
-            member = channels[fd]
-            for message in member.channel.receive():
-                fleet.on_message(member, message)
-            if member.channel.closed and not member.pid:
-                fleet.on_end(member, None)  # it never said who it is
+            self._hear(channels[fd])
         for fd in ready.intersection(controlling):
             if control is not None:
                 for client, command in control.on_readable(fd):
@@ -157,6 +151,13 @@ class Supervisor:
             fleet.target = 1
         for number in self._signals.take():
             self._handle(number)
+
+    def _hear(self, member: Member) -> None:
+        """Take what a process says; one that is gone and never said who it is, has ended."""
+        for message in member.channel.receive():
+            self._fleet.on_message(member, message)
+        if member.channel.closed and not member.pid and member in self._fleet.members:
+            self._fleet.on_end(member, None)
 
     def _handle(self, number: int) -> None:
         if number != signal.SIGCHLD:
@@ -186,9 +187,8 @@ class Supervisor:
 
     def _reap(self) -> None:
         fleet = self._fleet
-        for member in [member for member in fleet.members if not member.pid]:
-            for message in member.channel.receive():  # it may say who it is
-                fleet.on_message(member, message)
+        for member in [each for each in fleet.members if not each.pid]:
+            self._hear(member)  # it may say who it is
         for pid, status in reap():
             if self._upgrade.is_good(pid, status) and not fleet.stopping:
                 self._replace_program()
