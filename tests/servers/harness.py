@@ -290,9 +290,9 @@ class Fifo:
         """Let the application go on by one step."""
         os.write(self._descriptor, b"\n")
 
-    def receive(self, seconds: float = DEADLINE_SECONDS) -> str:
+    def receive(self) -> str:
         """What the application wrote; waits for it."""
-        ready, _, _ = select.select([self._descriptor], [], [], seconds)
+        ready, _, _ = select.select([self._descriptor], [], [], DEADLINE_SECONDS)
         if not ready:
             raise TimeoutError("the application sent nothing")
         return os.read(self._descriptor, 4096).decode()
