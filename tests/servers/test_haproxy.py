@@ -100,7 +100,9 @@ class TestFlaskMultiplexed(TestFlaskOverFastCGI):
     def site(self, multiplexed: Site) -> Site:
         return multiplexed
 
-    def test_a_client_that_leaves_closes_the_response(self, own_directory: Path) -> None:
+    def test_a_client_that_leaves_closes_the_response(  # type: ignore[override]  # its own site
+        self, own_directory: Path
+    ) -> None:
         """Nothing else is on its connection: HAProxy would say nothing of it otherwise."""
         with (
             gateway(own_directory, "--script-name", "") as (_, path),
