@@ -12,6 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from gateways.config import Config
+from gateways.core.keeping import Keeping
+from gateways.process.change import Change
+from gateways.process.channel import Channel
+from gateways.process.member import Generation, Plan, Spec, Worker
+from gateways.process.notify import Notifier
+from gateways.process.privileges import Privileges
+from gateways.process.scoreboard import Scoreboard
+from gateways.process.supervisor import Supervisor
 from tests.process.running import Running, running, write_application, zombies_of
 from tests.servers.harness import children_of, has_ended, wait_until
 
@@ -153,3 +162,46 @@ def test_a_successor_that_cannot_be_started_leaves_the_predecessor(
         assert server.get().pid == first
         (tmp_path / "broken").unlink()
         server.wait_until(lambda: server.get().pid != first, "it is replaced in the end")
+
+
+def test_the_end_of_a_worker_that_was_never_forked_is_heard_when_others_are_reaped(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its line closes with its template, maybe just before that is reaped: nobody looks again."""
+    monkeypatch.setattr("gateways.process.supervisor.reap", list)  # what is ours here is pytest's
+    problems: list[str] = []
+    config = Config(preload=True)
+    plan = Plan(
+        reference="app:app",
+        config=config,
+        listeners=(),
+        directory=".",
+        notifier=Notifier({}),
+        keeping=Keeping.new(),
+    )
+    board = Scoreboard(1, config.threads)
+    spec = Spec(
+        generation=1,
+        reference=plan.reference,
+        config=config,
+        privileges=Privileges.from_config(config),
+        listeners=(),
+        board=board,
+        keeping=plan.keeping,
+        supervisor=0,
+    )
+    generation = Generation(spec)
+    supervisor = Supervisor(plan)
+    fleet = supervisor._fleet
+    ours, theirs = Channel.pair()
+    worker = Worker(generation, ours, 0, 0.0, 0)
+    change = Change(generation, 1, problems.append)
+    change.successors.append(worker)
+    fleet.members.append(worker)
+    fleet.changes.append(change)
+    theirs.close()
+    supervisor._reap()
+    plan.keeping.close()
+    supervisor._signals.restore()
+    assert (fleet.members, fleet.changes) == ([], [])
+    assert "ended before it could serve" in problems[0]
