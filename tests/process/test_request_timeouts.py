@@ -93,8 +93,13 @@ def test_a_process_that_hangs_as_a_whole_is_replaced(tmp_path: Path) -> None:
         (hanging,) = server.workers()
         with server.begin("/spin"):
             server.wait_until((tmp_path / "begun-spin").exists, "the request runs")
-            answer = server.get()  # waits for the successor
-            assert (answer.status, answer.pid != hanging) == (200, True)
+
+            def is_answered_by_another() -> bool:
+                answer = server.get()  # once it hangs, this waits for the successor
+                assert answer.status == 200
+                return answer.pid != hanging
+
+            server.wait_until(is_answered_by_another, "its successor answers")
         server.wait_for_workers(1)
         assert "timed out: GET /spin (from" in server.log
         assert "keeps the whole process from running" in server.log
