@@ -7,6 +7,8 @@ import http.client
 import logging
 import os
 import random
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -573,6 +575,34 @@ def test_a_thread_that_has_ended_is_not_interrupted() -> None:
     thread.start()
     thread.join()
     assert interrupt(thread.ident or 0, Request()) is False
+
+
+def test_to_look_at_a_thread_never_stops_the_process() -> None:
+    """CPython up to 3.11.8 does where the garbage collector finds a thread-local value meanwhile."""
+    program = """
+import gc, threading
+from gateways.core.threads import Threads
+
+class Garbage:
+    def __init__(self):
+        self.itself = self
+        self.value = threading.local()
+
+own = threading.get_ident()
+threads = Threads()
+for threshold in range(1, 60):  # one of them is reached just then
+    gc.disable()
+    gc.collect()
+    Garbage()
+    gc.set_threshold(threshold)
+    gc.enable()
+    threads.frame_of(own)
+    assert gc.isenabled()
+    gc.disable()
+    threads.frame_of(own)
+    assert not gc.isenabled()
+"""
+    subprocess.run([sys.executable, "-c", program], check=True, timeout=DEADLINE)
 
 
 def test_request_timeout_is_no_exception() -> None:
