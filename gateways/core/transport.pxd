@@ -14,6 +14,7 @@ cdef class Transport(Channel):
     cdef Clock _clock
     cdef SendQueue _queue
     cdef list _waiting
+    cdef bint _is_wide
     cdef bint _known
     cdef int _reported
     cdef readonly Lock lock
@@ -33,6 +34,7 @@ cdef class Transport(Channel):
     cdef _end_of_wait(self, own)
     cdef _wake_waiting(self)
     cdef _send(self, list out)
+    cdef _widen(self)
     cdef _break(self)
     cdef _linger(self, double timeout)
     cdef bint _turn_away(self, bytes data, protocol) except -1

@@ -23,6 +23,9 @@ logger = logging.getLogger("gateways.connection")
 # A peer that lingers may keep sending, but not for ever: so many linger timeouts at most.
 _LINGER_ROUNDS = 12
 _TURNED_AWAY_SECONDS = 5.0
+# What the kernel takes of a long response over a Unix socket: twice its usual size, and the most
+# that anybody may ask for unless net.core.wmem_max was raised.
+_SEND_BUFFER_BYTES = 425984
 
 _forked: list[int] = []  # not empty once this process has forked (a subprocess does not count)
 os.register_at_fork(
@@ -38,6 +41,7 @@ class Transport(Channel):
         "_address",
         "_clock",
         "_fd",
+        "_is_wide",
         "_known",
         "_poller",
         "_queue",
@@ -62,6 +66,7 @@ class Transport(Channel):
         self._clock = clock
         self._queue = new_queue()
         self._waiting: list[Waker] = []  # of threads that wait while the poller is the owner
+        self._is_wide = False  # the kernel has been asked to take more at once
         self._known = False  # the poller has seen the descriptor before
         self._reported = 0  # the events that the poller reports even if we are not armed
         self.lock = new_lock()
@@ -138,11 +143,30 @@ class Transport(Channel):
             return
         try:
             self._queue.send(self._fd, out)
+            if self._queue.size and not self._is_wide:
+                self._widen()
+                self._queue.send(self._fd, [])
         except OSError as error:
             # The peer is gone: normal where it has what it wanted, so no more than a debug line.
             logger.debug("%s: %s", self.peer, error)
             self._break()
         self.since = self._clock.now
+
+    def _widen(self) -> None:
+        """Have the kernel take more of a long response, so that who sends it is woken less often.
+
+        TCP sees to that by itself.
+        """
+        self._is_wide = True
+        if not isinstance(self._address, tuple):
+            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=self._fd)
+            try:
+                if sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < _SEND_BUFFER_BYTES:
+                    # Linux doubles what it is told, for its own overhead.
+                    half = _SEND_BUFFER_BYTES // 2
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, half)
+            finally:
+                sock.detach()
 
     def _break(self) -> None:
         """Give the connection up; threads that wait on it wake and find it broken."""

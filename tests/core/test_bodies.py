@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import resource
 import socket
 import threading
@@ -23,14 +24,14 @@ def post(length: int) -> dict[str, str]:
     return {**POST, "CONTENT_LENGTH": str(length)}
 
 
-def send_body(peer: Peer, length: int, piece: bytes = bytes(65536)) -> None:
+def send_body(peer: Peer, length: int, piece: bytes = bytes(65536), request_id: int = 1) -> None:
     """A body of ``length`` bytes as STDIN records, ended."""
     for at in range(0, length, len(piece)):
         out: list[Any] = []
-        pack_stream(5, 1, piece[: length - at], out)
+        pack_stream(5, request_id, piece[: length - at], out)
         for buffer in out:
             peer.send(bytes(buffer))
-    peer.send(stdin(1, b""))
+    peer.send(stdin(request_id, b""))
 
 
 def ignores_and_answers(environ: dict[str, Any], start_response: Any) -> list[bytes]:
@@ -156,6 +157,28 @@ def test_a_response_in_the_making_waits_for_its_reader(tmp_path: Path) -> None:
         eventually(lambda: worker.connection is not None and worker.connection.unsent > 65536)
         assert len(produced) < 100
         assert len(peer.reply().stdout) > 200 * 65536
+
+
+def test_the_kernel_takes_more_of_a_long_response(tmp_path: Path) -> None:
+    """Of its own accord it does so for TCP alone."""
+
+    def room() -> int:
+        (connection,) = served.server.connections
+        with socket.socket(fileno=os.dup(connection._fd)) as end:
+            return end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
+
+    def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [bytes(int(environ["CONTENT_LENGTH"]))]
+
+    with serving(app, tmp_path) as served, served.connect() as peer:
+        peer.send(begin(1) + params(1, post(1000)) + stdin(1, bytes(1000)) + stdin(1, b""))
+        assert peer.reply().stdout.endswith(bytes(1000))
+        usual = room()
+        peer.send(begin(2) + params(2, post(MEBI)))
+        send_body(peer, MEBI, request_id=2)
+        assert peer.replies(2)[2].stdout.endswith(bytes(MEBI))
+        assert room() == max(usual, 425984)
 
 
 @pytest.mark.parametrize("poller", POLLERS)
