@@ -11,7 +11,7 @@ import re
 import shlex
 import shutil
 import sys
-from typing import Any
+from typing import Any, NamedTuple
 
 from gateways.cli import templates
 from gateways.cli.webservers import (
@@ -34,6 +34,18 @@ _HOST = re.compile(r"[A-Za-z0-9.-]+")
 _LISTEN = re.compile(r"(?:(?:[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\]):)?[0-9]{1,5}")
 
 
+class _Site(NamedTuple):
+    """What every configuration is about; ``bind`` is ``address`` as it was given."""
+
+    front_end: str
+    application: str
+    protocol: str
+    bind: str
+    address: Address
+    prefix: str
+    name: str
+
+
 def render(front_end: str, application: str, *, bind: str, name: str | None, **values: Any) -> str:
     """The configuration. Raises ConfigError, with the remedy, for what cannot work."""
     _check_combination(front_end, values)
@@ -45,9 +57,10 @@ def render(front_end: str, application: str, *, bind: str, name: str | None, **v
     _check("--name", name, re.compile("[A-Za-z0-9_-]+"), "letters, digits, - and _")
     if "\n" in application:
         raise ConfigError("the application's name has a line break in it; leave it out")
-    if front_end in MANAGERS:
-        return _for_a_manager(front_end, application, protocol, text, address, prefix, name, values)
-    return _for_a_web_server(front_end, application, protocol, text, address, prefix, name, values)
+    site = _Site(front_end, application, protocol, text, address, prefix, name)
+    return (
+        _for_a_manager(site, values) if front_end in MANAGERS else _for_a_web_server(site, values)
+    )
 
 
 def _check_combination(front_end: str, values: dict[str, Any]) -> None:
@@ -115,16 +128,8 @@ def _name_of(application: str) -> str:
     return re.sub("[^A-Za-z0-9_-]+", "-", stem).strip("-") or "app"
 
 
-def _for_a_web_server(
-    front_end: str,
-    application: str,
-    protocol: str,
-    bind: str,
-    address: Address,
-    prefix: str,
-    name: str,
-    values: dict[str, Any],
-) -> str:
+def _for_a_web_server(site: _Site, values: dict[str, Any]) -> str:
+    front_end, application, protocol, bind, address, prefix, name = site
     server = WEB_SERVERS[front_end]
     file = file_of(front_end, protocol, address, prefix)
     filled = {
@@ -181,16 +186,8 @@ def _who_may_connect(address: Address, user: str) -> list[str]:
     return [f"{user} must be allowed to connect to it: append ?group={user} to the address.", ""]
 
 
-def _for_a_manager(
-    front_end: str,
-    application: str,
-    protocol: str,
-    bind: str,
-    address: Address,
-    prefix: str,
-    name: str,
-    values: dict[str, Any],
-) -> str:
+def _for_a_manager(site: _Site, values: dict[str, Any]) -> str:
+    front_end, application, protocol, bind, address, prefix, name = site
     directory = os.path.abspath(values["directory"] or os.curdir)
     _check("--directory", directory, _PLAIN, "a path of plain letters")
     if front_end == "systemd" and values["logs"]:

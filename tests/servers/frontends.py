@@ -211,6 +211,25 @@ def haproxy(
         yield Site(port, root, prefix, tls.trust if tls else None)
 
 
+@contextlib.contextmanager
+def mod_fcgid(directory: Path, scripts: Path) -> Iterator[Site]:
+    """Apache, which starts the script: a process for as many requests as run at once."""
+    with apache(directory, "fcgid-root.conf", SCRIPTS=scripts) as site:
+        yield site
+
+
+@contextlib.contextmanager
+def bin_path(directory: Path, scripts: Path) -> Iterator[Site]:
+    """lighttpd, which starts the script: one process."""
+    directory.chmod(0o777)  # it makes the socket after it has dropped root
+    with lighttpd(directory, "root.conf", SCRIPTS=scripts, SOCKET=directory / "app.sock") as site:
+        yield site
+
+
+Manager = Callable[[Path, Path], contextlib.AbstractContextManager[Site]]
+MANAGERS: list[Manager] = [mod_fcgid, bin_path]
+
+
 def _text(
     contrib: Path,
     site: SiteFile,

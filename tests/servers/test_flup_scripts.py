@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from .client import Site
-from .frontends import apache, lighttpd
+from .frontends import MANAGERS, Manager, mod_fcgid
 from .harness import children_of, has_ended, wait_until
 from .scripts import write_script
 
@@ -22,23 +19,7 @@ if __name__ == '__main__':
 """
 
 
-@contextlib.contextmanager
-def mod_fcgid(place: Path, scripts: Path) -> Iterator[Site]:
-    with apache(place, "fcgid-root.conf", SCRIPTS=scripts) as site:
-        yield site
-
-
-@contextlib.contextmanager
-def bin_path(place: Path, scripts: Path) -> Iterator[Site]:
-    place.chmod(0o777)  # lighttpd makes the socket after it has dropped root
-    with lighttpd(place, "root.conf", SCRIPTS=scripts, SOCKET=place / "app.sock") as site:
-        yield site
-
-
-Manager = Callable[[Path, Path], contextlib.AbstractContextManager[Site]]
-
-
-@pytest.mark.parametrize("manager", [mod_fcgid, bin_path], ids=lambda f: f.__name__)
+@pytest.mark.parametrize("manager", MANAGERS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [("fcgi", "maxThreads=2"), ("fcgi_fork", "minSpare=1, maxSpare=2, maxChildren=2")],

@@ -6,7 +6,6 @@ import contextlib
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -22,30 +21,12 @@ from gateways.protocols.records import (
 )
 from gateways.protocols.variables import encode_pairs
 
-from .client import Site
-from .frontends import apache, lighttpd
+from .frontends import MANAGERS, Manager, bin_path, mod_fcgid
 from .harness import CONTRIB, SOON_SECONDS, children_of, connect, fill, has_ended, wait_until
 from .launching import asking_all_the_time
 from .scripts import write_script
 
-
-@contextlib.contextmanager
-def mod_fcgid(place: Path, scripts: Path) -> Iterator[Site]:
-    """Apache makes a socket and a process for as many requests as run at once."""
-    with apache(place, "fcgid-root.conf", SCRIPTS=scripts) as site:
-        yield site
-
-
-@contextlib.contextmanager
-def bin_path(place: Path, scripts: Path) -> Iterator[Site]:
-    """lighttpd makes one socket and one process."""
-    place.chmod(0o777)  # it makes the socket after it has dropped root
-    with lighttpd(place, "root.conf", SCRIPTS=scripts, SOCKET=place / "app.sock") as site:
-        yield site
-
-
-Manager = Callable[[Path, Path], contextlib.AbstractContextManager[Site]]
-managers = pytest.mark.parametrize("manager", [mod_fcgid, bin_path], ids=lambda f: f.__name__)
+managers = pytest.mark.parametrize("manager", MANAGERS, ids=lambda f: f.__name__)
 
 
 def wrapped(scripts: Path, where: Path, options: str = "") -> Path:
