@@ -43,6 +43,7 @@ COMPILED = [
     "gateways.protocols.chunked",
     "gateways.protocols.familiar",
     "gateways.protocols.fastcgi",
+    "gateways.protocols.fastcgi_bodies",
     "gateways.protocols.fastcgi_response",
     "gateways.protocols.fastcgi_state",
     "gateways.protocols.forwarded",

@@ -2,17 +2,18 @@
 
 The specification is https://fastcgi-archives.github.io/FastCGI_Specification.html; comments name
 its sections. Strategy: a record is handled when it is complete, so no state but the held bytes
-survives between two calls; PARAMS are kept as a stream and decoded once, because a pair, and even
-a length, may straddle records; what a record does to a request is a lookup in ``RECEIVING``,
-where a missing key is the protocol error. What the specification says to ignore or to answer is
-ignored or answered here; only what makes the connection itself unusable is raised.
+survives between two calls (and the rest of a long record of STDIN, see fastcgi_bodies.py). PARAMS
+are kept as a stream and decoded once, because a pair, and even a length, may straddle records; what
+a record does to a request is a lookup in ``RECEIVING``, where a missing key is the protocol error.
+What the specification says to ignore or to answer is ignored or answered here; only what makes the
+connection itself unusable is raised.
 """
 
 from __future__ import annotations
 
-from gateways.errors import ClientDisconnected, LimitExceeded, ProtocolError
-from gateways.protocols.base import BodySink, NewBody, Phase, Request
-from gateways.protocols.fastcgi_response import FastCGIResponses
+from gateways.errors import LimitExceeded, ProtocolError
+from gateways.protocols.base import NewBody, Phase, Request
+from gateways.protocols.fastcgi_bodies import FastCGIBodies
 from gateways.protocols.fastcgi_state import (
     NEVER,
     NEXT,
@@ -37,6 +38,7 @@ from gateways.protocols.records import (
     FCGI_PARAMS,
     FCGI_REQUEST_COMPLETE,
     FCGI_RESPONDER,
+    FCGI_STDIN,
     FCGI_UNKNOWN_ROLE,
     FCGI_UNKNOWN_TYPE,
     FCGI_VERSION_1,
@@ -59,12 +61,11 @@ _USUAL_HEADER = 16  # where PARAMS begin, behind BEGIN_REQUEST
 _USUAL_PARAMS = _USUAL_HEADER + FCGI_HEADER_LEN
 
 
-class FastCGI(FastCGIResponses):
+class FastCGI(FastCGIBodies):
     """The codec of one connection (see ``gateways.protocols.base.Codec``): the receiving half."""
 
     def __init__(self, new_body: NewBody, settings: FastCGISettings) -> None:
-        self._open_responses(settings)
-        self._new_body = new_body
+        self._open_bodies(new_body, settings)
         self._held: list[bytes] = []  # the pieces of an incomplete record
         self._held_size = 0
         self._needed = FCGI_HEADER_LEN  # bytes that make the held record complete
@@ -74,7 +75,12 @@ class FastCGI(FastCGIResponses):
         if not data:
             self._peer_closed()
             return []
-        if self._held:
+        ready: list[Request] = []
+        requests = self._requests
+        position = 0
+        if self._rest or self._rest_padding:
+            position = self._take_rest(data, len(data), ready)
+        elif self._held:
             self._held.append(data)
             self._held_size += len(data)
             if self._held_size < self._needed:
@@ -82,12 +88,9 @@ class FastCGI(FastCGIResponses):
             data = b"".join(self._held)
             self._held = []
             self._held_size = 0
-        ready: list[Request] = []
-        requests = self._requests
-        position = 0
         end = len(data)
         self._needed = FCGI_HEADER_LEN
-        if not requests and data.startswith(USUAL_BEGINNINGS):
+        if not requests and position == 0 and data.startswith(USUAL_BEGINNINGS):
             position = self._take_usual(data, end, ready)
         while end - position >= FCGI_HEADER_LEN:
             version = data[position]
@@ -100,10 +103,15 @@ class FastCGI(FastCGIResponses):
             length = data[position + 4] << 8 | data[position + 5]
             content = position + FCGI_HEADER_LEN
             next_record = content + length + data[position + 6]
+            request = requests.get(request_id)
             if next_record > end:
+                if record_type == FCGI_STDIN and request is not None:
+                    padding = data[position + 6]
+                    if self._hand_on(request, data, content, length, padding, ready):
+                        position = end
+                        break
                 self._needed = next_record - position
                 break
-            request = requests.get(request_id)
             if record_type == FCGI_BEGIN_REQUEST and request is None and length == 8 and request_id:
                 role = data[content] << 8 | data[content + 1]
                 self._begin(request_id, role, data[content + 2], ready)
@@ -169,9 +177,12 @@ class FastCGI(FastCGIResponses):
                 return Phase.HEAD
             if not request.running:
                 phase = Phase.BODY
-        if phase is Phase.IDLE and self._held and not self._requests:
+        if phase is Phase.IDLE and self._is_amid_a_record() and not self._requests:
             return Phase.HEAD
         return phase
+
+    def _is_amid_a_record(self) -> bool:
+        return bool(self._held or self._rest or self._rest_padding)
 
     def _unrequested(
         self, record_type: int, request_id: int, content: bytes, is_active: bool
@@ -276,90 +287,6 @@ class FastCGI(FastCGIResponses):
         elif self._settings.max_body_bytes and length > self._settings.max_body_bytes:
             self._refuse(request, self._too_large(length), ready)
 
-    def _body(
-        self, request: FastCGIRequest, record_type: int, content: bytes, ready: list[Request]
-    ) -> None:
-        """A piece of STDIN or of a filter's DATA, or the end of either."""
-        if record_type == FCGI_DATA:
-            if request.role == FCGI_FILTER:
-                self._data(request, content)
-            return
-        if request.receiving != _STDIN:
-            return  # beyond the end of the stream
-        if not content:
-            if request.body is not None:
-                request.body.end()
-            elif request.content_length:
-                request.body = self._new_body(request, request.content_length)
-                request.body.end()  # declared, but nothing came
-            awaits_data = request.role == FCGI_FILTER and not request.data_ended
-            request.receiving = _DATA if awaits_data else _COMPLETE
-            if not request.running:
-                request.running = True
-                ready.append(request)
-            return
-        length = request.content_length
-        if length == 0:
-            return  # what exceeds the declared length is none of the body
-        if request.body is None:
-            request.body = self._new_body(request, length)
-        request.received += len(content)
-        limit = self._settings.max_body_bytes
-        if length is None and limit and request.received > limit:
-            error = self._too_large(request.received)
-            request.body.fail(error)
-            self._refuse(request, error, ready)
-            return
-        request.body.feed(content)
-        if not request.running and length is not None:
-            # A small body is awaited whole, so that a slow upload holds no thread.
-            received = request.received
-            if received >= length or received > self._settings.body_memory_bytes:
-                request.running = True
-                ready.append(request)
-
-    def _data(self, request: FastCGIRequest, content: bytes) -> None:
-        data = self._data_sink(request)
-        if content:
-            data.feed(content)
-        else:
-            data.end()
-            request.data_ended = True
-            if request.receiving == _DATA:
-                request.receiving = _COMPLETE
-
-    def _data_sink(self, request: FastCGIRequest) -> BodySink:
-        if request.data is None:
-            declared = request.variables.get("FCGI_DATA_LENGTH", "")
-            known = declared.isascii() and declared.isdigit() and len(declared) <= 18
-            length = int(declared) if known else None
-            request.data = self._new_body(request, length)
-        return request.data
-
-    def _open_streams(self, request: FastCGIRequest) -> None:
-        """Give a request that is about to run the inputs that its peer has not finished."""
-        if request.receiving == _STDIN and request.body is None and request.content_length is None:
-            request.body = self._new_body(request, None)
-        if request.role == FCGI_FILTER and request.refusal is None:
-            self._data_sink(request)
-
-    def _too_large(self, length: int) -> LimitExceeded:
-        return LimitExceeded(
-            f"the body has {length} bytes or more, "
-            f"--max-body allows {self._settings.max_body_bytes}",
-            413,
-        )
-
-    def _refuse(self, request: FastCGIRequest, error: ProtocolError, ready: list[Request]) -> None:
-        """Have the core answer the request with an error; the rest of it is dropped."""
-        request.receiving = _IGNORED
-        request.params = []
-        if request.running:
-            return  # it learns of the error from its body
-        request.refusal = error
-        request.running = True
-        ready.append(request)
-
     def _unexpected(self, record_type: int, request: FastCGIRequest) -> None:
         if record_type not in _REQUEST_TYPES:
             self.output.append(pack_unknown_type(record_type))
@@ -385,6 +312,7 @@ class FastCGI(FastCGIResponses):
         """Section 5.4: a closed connection aborts what is in flight on it."""
         self.closing = True
         self._held = []
+        self._rest = self._rest_padding = 0
         for request in list(self._requests.values()):
             if request.running:
                 request.aborted = True
@@ -392,8 +320,3 @@ class FastCGI(FastCGIResponses):
             else:
                 self._forget(request)
         self.input_pending = False
-
-    def _fail_streams(self, request: FastCGIRequest, reason: str) -> None:
-        for sink in (request.body, request.data):
-            if sink is not None:
-                sink.fail(ClientDisconnected(reason))

@@ -17,6 +17,7 @@ cdef class Body:
     cdef long long _write_position
     cdef bint _complete
     cdef object _error
+    cdef list _taken
     cdef bytes _chunk
     cdef Py_ssize_t _offset
 
@@ -30,5 +31,8 @@ cdef class Body:
     cdef bytes _buffered(self, Py_ssize_t size)
 
     cdef bint _take(self) except -1
+
+    @cython.locals(taken=list, piece=bytes)
     cdef bint _take_or_wait(self) except -1
+
     cdef bytes _from_file(self, file)

@@ -59,6 +59,7 @@ class Body:
         "_offset",
         "_read_position",
         "_spool",
+        "_taken",
         "_wait",
         "_write_position",
         "is_busy",
@@ -90,7 +91,10 @@ class Body:
         self._write_position = 0
         self._complete = length == 0
         self._error: BaseException | None = None
-        self._chunk = b""  # the reader's own: taken from the inbox, read up to _offset
+        # The reader's own: the pieces that it took from the inbox, the last one first, and the one
+        # that it reads, up to _offset. They are joined once, when it is known how much is wanted.
+        self._taken: list[bytes] = []
+        self._chunk = b""
         self._offset = 0
         self.is_busy = False  # a reader takes over more, or waits for it
 
@@ -102,6 +106,8 @@ class Body:
             return
         if self.length is not None:
             data = data[: self.length - self.received]
+        if not data:
+            return
         self.received += len(data)
         self.unread += len(data)
         if self._file is None and self.unread - len(data) <= self._memory:
@@ -210,6 +216,7 @@ class Body:
             self._error = None
             self._inbox = []
             self.unread = 0
+            self._taken = []
             self._chunk = b""
             self._offset = 0
             if self._file is not None:
@@ -235,6 +242,10 @@ class Body:
 
     def _take(self) -> bool:
         """Take over the next piece, waiting for it if need be; False at the end of the body."""
+        self._offset = 0
+        if self._taken:
+            self._chunk = self._taken.pop()
+            return True
         self.is_busy = True
         try:
             return self._take_or_wait()
@@ -245,14 +256,19 @@ class Body:
         while True:
             with self._lock:
                 if self._inbox:
-                    self._chunk = b"".join(self._inbox)
+                    taken = self._inbox
                     self._inbox = []
-                elif self._file is not None:
-                    self._chunk = self._from_file(self._file)
-                if self._chunk:
-                    self._offset = 0
-                    self.unread -= len(self._chunk)
+                    for piece in taken:
+                        self.unread -= len(piece)
+                    taken.reverse()
+                    self._chunk = taken.pop()
+                    self._taken = taken
                     return True
+                if self._file is not None:
+                    self._chunk = self._from_file(self._file)
+                    if self._chunk:  # else the disk was full
+                        self.unread -= len(self._chunk)
+                        return True
                 if self._error is not None:
                     if isinstance(self._error, LimitExceeded):
                         self.refused = self._error

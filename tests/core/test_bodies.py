@@ -164,7 +164,8 @@ def test_the_kernel_takes_more_of_a_long_response(tmp_path: Path) -> None:
 
     def room() -> int:
         (connection,) = served.server.connections
-        with socket.socket(fileno=os.dup(connection._fd)) as end:
+        (fd,) = [at for at, each in served.server.handlers.items() if each is connection]
+        with socket.socket(fileno=os.dup(fd)) as end:
             return end.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF)
 
     def app(environ: dict[str, Any], start_response: Any) -> list[bytes]:

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateways.errors import ClientDisconnected, ProtocolError
+from gateways.errors import ClientDisconnected, LimitExceeded, ProtocolError
 from gateways.protocols.base import Phase
 from gateways.protocols.fastcgi_state import FastCGISettings
 from gateways.protocols.records import (
@@ -51,6 +51,8 @@ from .vectors import (
 POST = {**GET, "REQUEST_METHOD": "POST", "CONTENT_LENGTH": "12"}
 UNKNOWN_LENGTH = {**GET, "REQUEST_METHOD": "POST", "CONTENT_LENGTH": ""}
 BODY = b"twelve bytes"
+LONG = bytes(range(250)) * 10  # more than is kept until it is complete
+LONG_POST = {**POST, "CONTENT_LENGTH": str(len(LONG))}
 END_OK = bytes(8)
 UNKNOWN_ROLE = bytes((0, 0, 0, 0, 3, 0, 0, 0))
 CANT_MPX_CONN = bytes((0, 0, 0, 0, 1, 0, 0, 0))
@@ -126,6 +128,28 @@ VECTORS = {
     "aborted before a body of unknown length": begin(1) + params(1, UNKNOWN_LENGTH) + abort(1),
     "an aborted filter": begin(1, role=3) + params(1, GET) + abort(1) + filter_data(1, b"x"),
     "a bad CONTENT_LENGTH": request(1, {**POST, "CONTENT_LENGTH": "x"}, BODY),
+    "a long record": request(1, LONG_POST, LONG),
+    "a long record with padding": (
+        begin(1) + params(1, LONG_POST) + record(FCGI_STDIN, 1, LONG, 255) + stdin(1)
+    ),
+    "a long record of unknown length": request(1, UNKNOWN_LENGTH, LONG),
+    "a long record of more than was declared": request(1, POST, LONG),
+    "a long record of less than was declared": request(1, LONG_POST, LONG[:2000]),
+    "a long record after the end": request(1, POST, BODY) + stdin(1, LONG),
+    "a long record after an abort": begin(1) + params(1, LONG_POST) + abort(1) + stdin(1, LONG),
+    "a long record of nobody": stdin(9, LONG) + request(1, GET),
+    "a long record before the variables": begin(1) + stdin(2, LONG) + params(1, GET),
+    "a filter with a long record": request(1, LONG_POST, LONG, role=3) + filter_data(1, LONG),
+    "long records of two requests": (
+        begin(1)
+        + begin(2)
+        + params(1, LONG_POST)
+        + params(2, LONG_POST)
+        + record(FCGI_STDIN, 1, LONG[:1300], 7)
+        + record(FCGI_STDIN, 2, LONG[:1200], 1)
+        + stdin(1, LONG[1300:])
+        + stdin(2, LONG[1200:])
+    ),
     "interleaved requests": (
         begin(1) + begin(2) + params(2, POST) + params(1, POST) + stdin(1, BODY) + stdin(2, BODY)
     ),
@@ -153,6 +177,31 @@ def test_a_vector_gives_the_same_with_the_next_request_behind_it(data: bytes) ->
     for cut in (1, 7, 8, 9, 24, len(NEXT) - 1):
         assert run([data + NEXT[:cut], NEXT[cut:]]).outcome() == apart, f"cut at {cut}"
     assert run([data + NEXT]).outcome() == apart
+
+
+@pytest.mark.parametrize("come", [1, 1100, len(LONG), len(LONG) + 2])
+def test_the_rest_of_a_long_record_is_dropped_when_its_request_has_ended(come: int) -> None:
+    made = Run()
+    head = begin(1) + params(1, UNKNOWN_LENGTH) + stdin(1, BODY)[:-8]
+    content = record(FCGI_STDIN, 1, LONG, 5)
+    (first,) = made.feed(head)
+    made.feed(content[: 8 + come])
+    made.answer(first)
+    assert made.codec.phase() is Phase.HEAD  # the connection is not idle in the midst of a record
+    (after,) = made.feed(content[8 + come :] + request(3, POST, BODY))
+    assert (id_of(after), body_of(after).data) == (3, BODY)
+    assert made.codec.phase() is Phase.IDLE
+
+
+def test_a_long_record_of_a_body_over_the_limit_is_refused_wherever_it_is_cut() -> None:
+    limited = FastCGISettings(max_body_bytes=1500)
+    data = request(1, UNKNOWN_LENGTH, LONG)
+    for cut in range(1, len(data)):
+        made = run([data[:cut], data[cut:]], limited)
+        (only,) = made.ready
+        error = body_of(only).error or only.refusal
+        assert isinstance(error, LimitExceeded), f"cut at {cut}"
+        assert error.status == 413
 
 
 @pytest.mark.parametrize("size", [0, 1, 127, 128, 65527, 65528, 65535, 65536, 66000, 200_000])
