@@ -6,7 +6,7 @@ from gateways.core.transport cimport Transport
 from gateways.protocols.base cimport Codec, Request
 from gateways.wsgi.body cimport Body
 
-cdef int READ, READ_WRITE, RECEIVE_BYTES, WRITE
+cdef int READ, READ_WRITE, WRITE
 cdef dict FIRST_BYTES
 
 
@@ -21,7 +21,6 @@ cdef class Reception(Transport):
     cdef Body _body
     cdef Bodies _bodies
     cdef readonly Codec codec
-    cdef bint _is_bulk
     cdef bint _is_timed
     cdef public Py_ssize_t running
     cdef public double head_since

@@ -23,7 +23,7 @@ from collections.abc import Callable
 
 from gateways.core.host import Host
 from gateways.core.poller import READ, READ_WRITE, WRITE, wait_for
-from gateways.core.syscalls import RECEIVE_BYTES, receive
+from gateways.core.syscalls import receive
 from gateways.core.transport import Transport
 from gateways.errors import ClientDisconnected, ProtocolError
 from gateways.protocols.base import Codec, CodecFactory, Phase, Request
@@ -45,7 +45,6 @@ class Reception(Transport):
     __slots__ = (
         "_bodies",
         "_body",
-        "_is_bulk",
         "_is_timed",
         "_plausible",
         "_protocol",
@@ -69,7 +68,6 @@ class Reception(Transport):
         self._bodies = Bodies.__new__(Bodies)
         self._bodies.connection = self
         self.codec: Codec = new_codec(self._bodies, address)
-        self._is_bulk = False  # a large body comes, as far as is known
         self._is_timed = server.is_timed
         self.running = 0  # requests handed out and not ended
         self.head_since = 0.0  # kept by the deadlines
@@ -141,7 +139,7 @@ class Reception(Transport):
     def _receive(self) -> list[Request]:
         """Read once; returns requests that are ready to run, which the caller must see to."""
         try:
-            data = receive(self._fd, self._is_bulk)
+            data = receive(self._fd)
         except OSError as error:
             logger.debug("%s: %s", self.peer, error)
             self.broken = True
@@ -154,7 +152,6 @@ class Reception(Transport):
             self.since = self._clock.now
             return _NOTHING
         self.since = self._clock.now
-        self._is_bulk = len(data) == RECEIVE_BYTES
         if self._plausible and data:
             plausible, self._plausible = self._plausible, None
             if data[0] not in plausible and self._turn_away(data, self._protocol):

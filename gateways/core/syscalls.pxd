@@ -12,7 +12,7 @@ cdef class Lock:
 cpdef Lock new_lock()
 cpdef when_held(wait)
 cpdef tuple accept(listening, int number)
-cpdef bytes receive(int fd, bint much)
+cpdef bytes receive(int fd)
 cpdef Py_ssize_t send(int fd, data) except -1
 cpdef Py_ssize_t send_vectors(int fd, list buffers, Py_ssize_t count) except -1
 cpdef int shutdown(int fd, int how) except -1

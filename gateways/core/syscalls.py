@@ -46,11 +46,8 @@ def accept(listening: socket.socket, number: int) -> tuple[int, object] | None:
     return fd, address
 
 
-def receive(fd: int, much: bool) -> bytes | None:
-    """What has come, up to ``RECEIVE_BYTES``: ``b""`` at the end, None if nothing has.
-
-    ``much`` says that so much is expected, which spares the compiled build a copy.
-    """
+def receive(fd: int) -> bytes | None:
+    """What has come, up to ``RECEIVE_BYTES``: ``b""`` at the end, None if nothing has."""
     try:
         return os.read(fd, RECEIVE_BYTES)
     except BlockingIOError:

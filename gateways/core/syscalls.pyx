@@ -1,7 +1,7 @@
 """The functions of ``syscalls.py``, which says what they do, for the compiled build."""
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBuffer_Release, PyObject_GetBuffer
-from cpython.bytes cimport PyBytes_AS_STRING, PyBytes_FromStringAndSize
+from cpython.bytes cimport PyBytes_FromStringAndSize
 from cpython.exc cimport PyErr_CheckSignals, PyErr_SetFromErrno
 from cpython.pythread cimport (
     NOWAIT_LOCK,
@@ -114,29 +114,15 @@ cpdef tuple accept(listening, int number):
     return (fd, (host, port)) if version == 4 else (fd, (host, port, flow, scope))
 
 
-cpdef bytes receive(int fd, bint much):
+cpdef bytes receive(int fd):
     cdef char buffer[_RECEIVE_BYTES]
-    cdef bytes data
-    cdef Py_ssize_t got
-    if not much:
-        got = _receive_into(fd, buffer)
-        return None if got < 0 else PyBytes_FromStringAndSize(buffer, got)
-    data = PyBytes_FromStringAndSize(NULL, _RECEIVE_BYTES)
-    got = _receive_into(fd, PyBytes_AS_STRING(data))
-    if got == _RECEIVE_BYTES:
-        return data
-    return None if got < 0 else data[:got]
-
-
-cdef Py_ssize_t _receive_into(int fd, char *room) except -2:
-    """-1 if nothing has come."""
     cdef Py_ssize_t got
     while True:
-        got = read(fd, room, _RECEIVE_BYTES)
+        got = read(fd, buffer, _RECEIVE_BYTES)
         if got >= 0:
-            return got
+            return PyBytes_FromStringAndSize(buffer, got)
         if errno == EAGAIN:
-            return -1
+            return None
         _check_interrupted()
 
 

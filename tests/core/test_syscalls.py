@@ -77,19 +77,18 @@ def test_what_cannot_be_accepted_is_an_error(pair: tuple[socket.socket, socket.s
         syscalls.accept(closed, closed.fileno())
 
 
-@pytest.mark.parametrize("much", [False, True])
 def test_what_has_come_is_received_then_nothing_then_the_end(
-    pair: tuple[socket.socket, socket.socket], much: bool
+    pair: tuple[socket.socket, socket.socket],
 ) -> None:
     ours, theirs = pair
-    assert syscalls.receive(ours.fileno(), much) is None
+    assert syscalls.receive(ours.fileno()) is None
     theirs.sendall(b"a" * 100_000)
-    assert syscalls.receive(ours.fileno(), much) == b"a" * syscalls.RECEIVE_BYTES
-    assert syscalls.receive(ours.fileno(), much) == b"a" * (100_000 - syscalls.RECEIVE_BYTES)
+    assert syscalls.receive(ours.fileno()) == b"a" * syscalls.RECEIVE_BYTES
+    assert syscalls.receive(ours.fileno()) == b"a" * (100_000 - syscalls.RECEIVE_BYTES)
     theirs.close()
-    assert syscalls.receive(ours.fileno(), much) == b""
+    assert syscalls.receive(ours.fileno()) == b""
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
-        syscalls.receive(-1, much)
+        syscalls.receive(-1)
 
 
 def test_as_much_is_sent_as_the_peer_takes(pair: tuple[socket.socket, socket.socket]) -> None:
@@ -112,7 +111,7 @@ def test_the_end_of_one_direction(pair: tuple[socket.socket, socket.socket]) -> 
     syscalls.shutdown(ours.fileno(), socket.SHUT_WR)
     assert theirs.recv(1) == b""
     theirs.sendall(b"still")
-    assert syscalls.receive(ours.fileno(), False) == b"still"
+    assert syscalls.receive(ours.fileno()) == b"still"
     gone = os.dup(ours.fileno())
     os.close(gone)
     with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
