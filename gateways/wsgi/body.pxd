@@ -27,9 +27,11 @@ cdef class Body:
     cdef _to_file(self, bytes data)
     cpdef close(self)
 
-    @cython.locals(end=Py_ssize_t, data=bytes)
+    @cython.locals(data=bytes)
     cdef bytes _buffered(self, Py_ssize_t size)
 
+    cdef _part(self, Py_ssize_t size)
+    cdef _skip(self, Py_ssize_t size)
     cdef bint _take(self) except -1
 
     @cython.locals(taken=list, piece=bytes)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import IO
 
 _READ = 65536
+_WORTH_A_VIEW = 4096
 
 
 class EmptyBody:
@@ -162,22 +163,22 @@ class Body:
     def read(self, size: int | None = -1, /) -> bytes:
         """Up to ``size`` bytes, fewer only at the end; all that is left without a size."""
         if size is None or size < 0:
-            parts = []
+            every = []
             while self._offset < len(self._chunk) or self._take():
-                parts.append(self._chunk[self._offset :])
+                every.append(self._chunk[self._offset :])
                 self._chunk = b""
                 self._offset = 0
-            return parts[0] if len(parts) == 1 else b"".join(parts)
-        data = self._buffered(size)
-        if len(data) == size:
-            return data
-        parts = [data]
-        missing = size - len(data)
-        while missing and self._take():
-            data = self._buffered(missing)
-            parts.append(data)
-            missing -= len(data)
-        return b"".join(parts)
+            return every[0] if len(every) == 1 else b"".join(every)
+        if len(self._chunk) - self._offset >= size:
+            return self._buffered(size)
+        parts: list[bytes | memoryview] = []
+        missing = size
+        while True:
+            part = self._part(missing)
+            parts.append(part)
+            missing -= len(part)
+            if not (missing and self._take()):
+                return b"".join(parts)
 
     def readline(self, size: int | None = -1, /) -> bytes:
         """One line with its newline, or ``size`` bytes of it; b"" at the end."""
@@ -228,17 +229,27 @@ class Body:
 
     def _buffered(self, size: int) -> bytes:
         """Up to ``size`` bytes of what was taken already."""
-        end = self._offset + size
-        if self._offset == 0 and end >= len(self._chunk):
+        if self._offset == 0 and size >= len(self._chunk):
             data = self._chunk
             self._chunk = b""
             return data
-        data = self._chunk[self._offset : end]
-        self._offset += len(data)
+        data = self._chunk[self._offset : self._offset + size]
+        self._skip(len(data))
+        return data
+
+    def _part(self, size: int) -> bytes | memoryview:
+        """The same, to be joined: much of a piece is not copied for that."""
+        if self._offset == 0 or len(self._chunk) - self._offset < _WORTH_A_VIEW:
+            return self._buffered(size)
+        data = memoryview(self._chunk)[self._offset : self._offset + size]
+        self._skip(len(data))
+        return data
+
+    def _skip(self, size: int) -> None:
+        self._offset += size
         if self._offset == len(self._chunk):
             self._chunk = b""
             self._offset = 0
-        return data
 
     def _take(self) -> bool:
         """Take over the next piece, waiting for it if need be; False at the end of the body."""
