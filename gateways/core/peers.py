@@ -40,7 +40,7 @@ class Credentials(NamedTuple):
 
 
 @contextlib.contextmanager
-def _borrowed(fd: int) -> Iterator[socket.socket]:
+def borrowed(fd: int) -> Iterator[socket.socket]:
     """A socket object on ``fd``, which stays open."""
     # With all three given, the constructor makes no system calls to find them out.
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fd)
@@ -54,7 +54,7 @@ def peer_credentials(fd: int) -> Credentials | None:
     """The peer of a connected Unix socket; None where the platform does not tell."""
     if _SO_PEERCRED is None:
         return None
-    with _borrowed(fd) as sock:
+    with borrowed(fd) as sock:
         try:
             data = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERCRED, _UCRED.size)
         except OSError:
@@ -69,7 +69,7 @@ def peer_groups(fd: int, peer: Credentials) -> frozenset[int]:
     where the kernel has none.
     """
     if _SO_PEERGROUPS is not None:
-        with _borrowed(fd) as sock, contextlib.suppress(OSError):
+        with borrowed(fd) as sock, contextlib.suppress(OSError):
             data = sock.getsockopt(socket.SOL_SOCKET, _SO_PEERGROUPS, _MAX_GROUPS_BYTES)
             return frozenset(struct.unpack(f"{len(data) // 4}I", data)) | {peer.gid}
     try:

@@ -73,7 +73,7 @@ def _frames() -> dict[int, FrameType]:
     """What all threads are at, innermost.
 
     Without the garbage collector: the interpreter holds a lock in there that the end of a
-    ``threading.local`` takes as well, so that the process would stand still (CPython up to 3.11.8).
+    ``threading.local`` takes as well, so the process would stand still (CPython before 3.11.12).
     """
     collects = gc.isenabled()
     gc.disable()

@@ -34,7 +34,7 @@ cdef class Transport(Channel):
     cdef _end_of_wait(self, own)
     cdef _wake_waiting(self)
     cdef _send(self, list out)
-    cdef _widen(self)
+    cdef bint _widen(self) except -1
     cdef _break(self)
     cdef _linger(self, double timeout)
     cdef bint _turn_away(self, bytes data, protocol) except -1

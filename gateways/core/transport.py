@@ -11,6 +11,7 @@ import os
 import socket
 
 from gateways.core.clock import Clock
+from gateways.core.peers import borrowed
 from gateways.core.poller import Poller, Waker
 from gateways.core.sendqueue import new_queue
 from gateways.core.syscalls import close, new_lock, shutdown
@@ -143,8 +144,7 @@ class Transport(Channel):
             return
         try:
             self._queue.send(self._fd, out)
-            if self._queue.size and not self._is_wide:
-                self._widen()
+            if self._queue.size and not self._is_wide and self._widen():
                 self._queue.send(self._fd, [])
         except OSError as error:
             # The peer is gone: normal where it has what it wanted, so no more than a debug line.
@@ -152,21 +152,23 @@ class Transport(Channel):
             self._break()
         self.since = self._clock.now
 
-    def _widen(self) -> None:
-        """Have the kernel take more of a long response, so that who sends it is woken less often.
-
-        TCP sees to that by itself.
+    def _widen(self) -> bool:
+        """Have the kernel take more of a long response, so that who sends it is woken less often;
+        whether it does. TCP sees to that by itself.
         """
         self._is_wide = True
-        if not isinstance(self._address, tuple):
-            sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, fileno=self._fd)
+        if isinstance(self._address, tuple):
+            return False
+        with borrowed(self._fd) as sock:
             try:
-                if sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) < _SEND_BUFFER_BYTES:
-                    # Linux doubles what it is told, for its own overhead.
-                    half = _SEND_BUFFER_BYTES // 2
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, half)
-            finally:
-                sock.detach()
+                if sock.getsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF) >= _SEND_BUFFER_BYTES:
+                    return False
+                # Linux doubles what it is told, for its own overhead.
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES // 2)
+            except OSError as error:
+                logger.debug("%s: the send buffer stays as it is: %s", self.peer, error)
+                return False
+        return True
 
     def _break(self) -> None:
         """Give the connection up; threads that wait on it wake and find it broken."""

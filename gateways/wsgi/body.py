@@ -239,7 +239,8 @@ class Body:
 
     def _part(self, size: int) -> bytes | memoryview:
         """The same, to be joined: much of a piece is not copied for that."""
-        if self._offset == 0 or len(self._chunk) - self._offset < _WORTH_A_VIEW:
+        size = min(size, len(self._chunk) - self._offset)
+        if size < _WORTH_A_VIEW or size == len(self._chunk):
             return self._buffered(size)
         data = memoryview(self._chunk)[self._offset : self._offset + size]
         self._skip(len(data))
@@ -254,8 +255,9 @@ class Body:
     def _take(self) -> bool:
         """Take over the next piece, waiting for it if need be; False at the end of the body."""
         self._offset = 0
-        if self._taken:
-            self._chunk = self._taken.pop()
+        taken = self._taken  # another thread may close the body
+        if taken:
+            self._chunk = taken.pop()
             return True
         self.is_busy = True
         try:

@@ -578,7 +578,7 @@ def test_a_thread_that_has_ended_is_not_interrupted() -> None:
 
 
 def test_to_look_at_a_thread_never_stops_the_process() -> None:
-    """CPython up to 3.11.8 does if the garbage collector finds a thread-local value meanwhile."""
+    """CPython before 3.11.12 does, if the garbage collector finds a thread-local value in there."""
     program = """
 import gc, threading
 from gateways.core.threads import Threads

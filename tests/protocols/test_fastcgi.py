@@ -7,6 +7,7 @@ further down.
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -138,7 +139,6 @@ VECTORS = {
     "a long record after the end": request(1, POST, BODY) + stdin(1, LONG),
     "a long record after an abort": begin(1) + params(1, LONG_POST) + abort(1) + stdin(1, LONG),
     "a long record of nobody": stdin(9, LONG) + request(1, GET),
-    "a long record before the variables": begin(1) + stdin(2, LONG) + params(1, GET),
     "a filter with a long record": request(1, LONG_POST, LONG, role=3) + filter_data(1, LONG),
     "long records of two requests": (
         begin(1)
@@ -177,6 +177,23 @@ def test_a_vector_gives_the_same_with_the_next_request_behind_it(data: bytes) ->
     for cut in (1, 7, 8, 9, 24, len(NEXT) - 1):
         assert run([data + NEXT[:cut], NEXT[cut:]]).outcome() == apart, f"cut at {cut}"
     assert run([data + NEXT]).outcome() == apart
+
+
+@pytest.mark.parametrize("size", [1000, 1032, 1500])
+def test_a_long_record_arrives_in_several_pieces(size: int) -> None:
+    for name, data in VECTORS.items():
+        if "long record" in name:
+            for begun in (*range(1, 300, 7), 1100):
+                cuts = [0, *range(begun, len(data), size), len(data)]
+                pieces = [data[a:b] for a, b in itertools.pairwise(cuts)]
+                assert run(pieces).outcome() == run([data]).outcome(), f"{name}, cut at {cuts}"
+
+
+@pytest.mark.parametrize("cut", [0, 1200])
+def test_a_long_record_before_the_variables_is_an_error_wherever_it_is_cut(cut: int) -> None:
+    data = begin(1) + record(FCGI_STDIN, 1, LONG)
+    with pytest.raises(ProtocolError, match="type 5 while request 1 is in state PARAMS"):
+        run([data[:cut], data[cut:]])
 
 
 @pytest.mark.parametrize("come", [1, 1100, len(LONG), len(LONG) + 2])
@@ -222,7 +239,7 @@ def test_a_variable_of_any_size_arrives_however_it_is_cut(size: int) -> None:  #
         assert made.ready[0].variables == {**sent, "FCGI_ROLE": "RESPONDER"}
 
 
-PIECES = st.lists(st.integers(1, 40), min_size=1, max_size=30)
+PIECES = st.lists(st.one_of(st.integers(1, 40), st.integers(1000, 1400)), min_size=1, max_size=30)
 
 
 @settings(deadline=None)

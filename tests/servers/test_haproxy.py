@@ -184,11 +184,9 @@ def test_a_client_that_leaves_others_on_its_connection_needs_a_time_out(
     own_directory: Path,
 ) -> None:
     """HAProxy neither aborts its request nor closes the connection, and reads the response on."""
+    limits = ["--timeout", "1", "--timeout-streaming", "--timeout-grace", "60"]
     with (
-        gateway(own_directory, "--script-name", "", "--timeout", "1", "--timeout-streaming") as (
-            server,
-            path,
-        ),
+        gateway(own_directory, "--script-name", "", *limits) as (server, path),
         multiplexing_haproxy(own_directory, path) as site,
         Fifo(own_directory / "begun") as begun,
         Fifo(own_directory / "pipe") as pipe,

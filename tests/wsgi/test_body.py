@@ -425,3 +425,31 @@ def test_the_empty_body_is_an_empty_file() -> None:
         assert EMPTY_BODY.readlines(size) == like.readlines(size)
     assert list(EMPTY_BODY) == []
     assert (EMPTY_BODY.read(), EMPTY_BODY.readline(), EMPTY_BODY.readlines()) == (b"", b"", [])
+
+
+@pytest.mark.parametrize("memory", [0, 65536], ids=["in a file", "in memory"])
+@pytest.mark.parametrize("at_once", [False, True], ids=["piece by piece", "at once"])
+@pytest.mark.parametrize(
+    "sizes",
+    [
+        (10, 15_000, 0, 20_000),
+        (9_999, 1, 10_000, 10_001),
+        (4_095, 4_096, 4_097, 25_000),
+        (25_000, 4_999, 1, 1),
+        (1, 9_999, 9_999, 9_999, 9_999),
+    ],
+)
+def test_large_pieces_are_read_as_from_a_file(
+    sizes: tuple[int, ...], at_once: bool, memory: int
+) -> None:
+    pieces = [bytes([number]) * 10_000 for number in range(3)]
+    body = make_body(None, () if at_once else pieces, memory=memory)
+    if at_once:
+        for piece in pieces:
+            body.feed(piece)
+    file = io.BytesIO(b"".join(pieces))
+    for size in sizes:
+        assert body.read(size) == file.read(size)
+    assert body.read() == file.read()
+    assert body.unread == 0
+    body.close()
