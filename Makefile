@@ -1,6 +1,6 @@
 # make run     serve a demo application over FastCGI and show an answer; Ctrl-C ends it
-# make test    the whole suite, behind the real web servers as well; TESTS="tests/core …" for a part,
-#              JOBS=2 for two processes
+# make test    the whole suite, behind the real web servers as well, in two processes (JOBS=1: in one);
+#              TESTS="tests/core …" for a part, in one
 # make test-compiled   the same on the compiled build: what is tested is what pip would install;
 # make wheels  the source distribution, and from it the wheels of both builds
 # make lint    ruff and mypy
@@ -13,8 +13,8 @@ BIN := .venv/bin
 
 SOURCES := $(shell find gateways -name '*.py' -o -name '*.pxd' -o -name '*.pyx') $(shell find contrib -type f)
 
-# The tests wait more than they compute, so two processes may share them, a module at a time.
-JOBS ?= 1
+# The tests wait more than they compute, so two processes share them, a module at a time.
+JOBS ?= 2
 WHOLE := $(if $(filter-out 1,$(JOBS)),--numprocesses $(JOBS) --dist loadfile --no-loadscope-reorder)
 
 .PHONY: run test test-compiled wheels lint bench bench-quick clean servers

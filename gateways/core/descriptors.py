@@ -7,11 +7,13 @@ there, and a shell hands over a terminal.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import socket
 import stat
 import sys
+from collections.abc import Iterator
 
 _KINDS = (
     (stat.S_ISREG, "a file"),
@@ -77,6 +79,17 @@ def _describe_socket(fd: int) -> str:
         except OSError:
             return f"a socket that neither listens nor is connected ({own})"
         return f"a connected socket ({own})"
+    finally:
+        sock.detach()
+
+
+@contextlib.contextmanager
+def borrowed(fd: int) -> Iterator[socket.socket]:
+    """A socket object on ``fd``, a Unix socket, which stays open."""
+    # With all three given, the constructor makes no system calls to find them out.
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fd)
+    try:
+        yield sock
     finally:
         sock.detach()
 

@@ -14,9 +14,9 @@ import pwd
 import socket
 import struct
 import sys
-from collections.abc import Iterator
 from typing import NamedTuple
 
+from gateways.core.descriptors import borrowed
 from gateways.errors import ConfigError
 
 _SO_PEERCRED: int | None = getattr(socket, "SO_PEERCRED", None)
@@ -37,17 +37,6 @@ class Credentials(NamedTuple):
     pid: int  # 0 where it is outside our pid namespace
     uid: int
     gid: int
-
-
-@contextlib.contextmanager
-def borrowed(fd: int) -> Iterator[socket.socket]:
-    """A socket object on ``fd``, which stays open."""
-    # With all three given, the constructor makes no system calls to find them out.
-    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM, 0, fileno=fd)
-    try:
-        yield sock
-    finally:
-        sock.detach()
 
 
 def peer_credentials(fd: int) -> Credentials | None:

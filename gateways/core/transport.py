@@ -11,7 +11,7 @@ import os
 import socket
 
 from gateways.core.clock import Clock
-from gateways.core.peers import borrowed
+from gateways.core.descriptors import borrowed
 from gateways.core.poller import Poller, Waker
 from gateways.core.sendqueue import new_queue
 from gateways.core.syscalls import close, new_lock, shutdown

@@ -12,16 +12,9 @@ import pytest
 
 from .client import Site
 from .flasksuite import FlaskSuite
-from .frontends import apache, backend_of
+from .frontends import apache, backend_of, mod_fcgid
 from .harness import CONTRIB, gateway, gateway_on_tcp, has_ended, wait_until
 from .scripts import STRIPPED
-
-
-@contextlib.contextmanager
-def mod_fcgid(place: Path, scripts: Path) -> Iterator[Site]:
-    """mod_fcgid starts the script; ScriptAlias / keeps its name out of the paths."""
-    with apache(place, "fcgid-root.conf", SCRIPTS=scripts) as site:
-        yield site
 
 
 @contextlib.contextmanager
