@@ -13,7 +13,8 @@ IDLE, BUSY = 0, 1
 
 SLOT_BYTES = 256
 _SLOT = struct.Struct("@B7xdQ232s")  # state, since, requests, texts
-TEXT_BYTES = 232
+_TEXTS = 232
+_METHOD, _CLIENT = 16, 48  # of these at most: they must not hide the path
 
 
 class Slot(NamedTuple):
@@ -38,9 +39,23 @@ def read_slot(view: memoryview, at: int) -> Slot:
     return Slot(state == BUSY, since, requests, method, path, client)
 
 
-def fill_slot(view: memoryview, at: int, since: float, requests: int, texts: bytes) -> None:
-    """Say that the thread is busy, with the method, client and path between NULs in ``texts``."""
-    _SLOT.pack_into(view, at, BUSY, since, requests, texts)
+def fill_slot(
+    view: memoryview,
+    at: int,
+    since: float,
+    requests: int,
+    method: str,
+    client: str,
+    script_name: str,
+    path_info: str,
+) -> None:
+    """Say that the thread is busy, and with what; characters beyond latin-1 become question marks.
+
+    What is too long is cut off.
+    """
+    texts = f"{method[:_METHOD]}\0{client[:_CLIENT]}\0{script_name}{path_info}"
+    raw = texts[:_TEXTS].encode("latin-1", "replace")
+    _SLOT.pack_into(view, at, BUSY, since, requests, raw)
 
 
 def clear_slot(view: memoryview, at: int) -> None:

@@ -1,6 +1,6 @@
 import cython
 
-from gateways.protocols cimport room
+from gateways.protocols cimport framing, room
 
 cdef int _PAIRS, _VARS, _FIELDS
 cdef int _CHANGES_ALL_THE_TIME, _OTHERS_IN_A_ROW, _RENEWED_AFTER

@@ -19,7 +19,7 @@ import struct
 import sys
 
 from gateways.errors import LimitExceeded
-from gateways.protocols import room
+from gateways.protocols import framing, room
 
 TYPE_CHECKING = False  # typing's own would import typing, which CGI scripts must not pay for
 if TYPE_CHECKING:
@@ -190,7 +190,7 @@ class Names:
                 pair = None if expected is None else expected.pair
             elif index < shape.count:
                 run = shape.runs[index]
-                if run is not None and data.startswith(run.raw, position):
+                if run is not None and framing.is_at(data, run.raw, position):
                     position += run.size
                     index += run.count
                     name = names[index - 1]
@@ -200,7 +200,7 @@ class Names:
             else:
                 expected = pair = None
             index += 1
-            if expected is not None and pair is not None and data.startswith(pair.raw, position):
+            if expected is not None and pair is not None and framing.is_at(data, pair.raw, position):
                 name = expected
                 position += pair.size
                 if is_other:
@@ -226,7 +226,7 @@ class Names:
             if (
                 expected is None
                 or expected.length != length
-                or not data.startswith(expected.raw, position)
+                or not framing.is_at(data, expected.raw, position)
             ):
                 if not is_other:
                     is_other = is_plain = True

@@ -1,5 +1,6 @@
 import cython
 
+from gateways.protocols cimport framing
 from gateways.protocols.base cimport Request
 from gateways.protocols.familiar cimport Names
 from gateways.protocols.fastcgi_bodies cimport FastCGIBodies
@@ -13,7 +14,7 @@ cdef int FCGI_NULL_REQUEST_ID, FCGI_PARAMS, FCGI_REQUEST_COMPLETE, FCGI_RESPONDE
 cdef int FCGI_STDIN, FCGI_UNKNOWN_ROLE, FCGI_UNKNOWN_TYPE, FCGI_VERSION_1
 cdef int NEVER
 cdef bytes NEXT
-cdef tuple USUAL_BEGINNINGS
+cdef bytes USUAL_BEGINNING, USUAL_KEPT_BEGINNING
 cdef bytes USUAL_END, USUAL_END_OF_PARAMS
 cdef Py_ssize_t _USUAL_HEADER, _USUAL_PARAMS
 cdef int _PARAMS, _STDIN, _DATA, _COMPLETE, _IGNORED

@@ -12,6 +12,7 @@ connection itself unusable is raised.
 from __future__ import annotations
 
 from gateways.errors import LimitExceeded, ProtocolError
+from gateways.protocols import framing
 from gateways.protocols.base import NewBody, Phase, Request
 from gateways.protocols.fastcgi_bodies import FastCGIBodies
 from gateways.protocols.fastcgi_state import (
@@ -42,9 +43,10 @@ from gateways.protocols.records import (
     FCGI_UNKNOWN_ROLE,
     FCGI_UNKNOWN_TYPE,
     FCGI_VERSION_1,
-    USUAL_BEGINNINGS,
+    USUAL_BEGINNING,
     USUAL_END,
     USUAL_END_OF_PARAMS,
+    USUAL_KEPT_BEGINNING,
     pack_end_request,
     pack_record,
     pack_unknown_type,
@@ -90,7 +92,14 @@ class FastCGI(FastCGIBodies):
             self._held_size = 0
         end = len(data)
         self._needed = FCGI_HEADER_LEN
-        if not requests and position == 0 and data.startswith(USUAL_BEGINNINGS):
+        if (
+            position == 0
+            and (
+                framing.is_at(data, USUAL_KEPT_BEGINNING, 0)
+                or framing.is_at(data, USUAL_BEGINNING, 0)
+            )
+            and not requests
+        ):
             position = self._take_usual(data, end, ready)
         while end - position >= FCGI_HEADER_LEN:
             version = data[position]
@@ -155,8 +164,8 @@ class FastCGI(FastCGIBodies):
         limit = self._settings.max_variables_bytes
         if length == 0 or (limit and length > limit):
             return 0
-        is_whole = data.startswith(USUAL_END, position)
-        if not (is_whole or data.startswith(USUAL_END_OF_PARAMS, position)):
+        is_whole = framing.is_at(data, USUAL_END, position)
+        if not (is_whole or framing.is_at(data, USUAL_END_OF_PARAMS, position)):
             return 0
         request = self._begin(1, FCGI_RESPONDER, data[10], ready)
         if request is None:

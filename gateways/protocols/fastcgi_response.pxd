@@ -1,10 +1,11 @@
 import cython
 
+from gateways.protocols cimport framing
 from gateways.protocols.base cimport Codec, FilePart, Request
 from gateways.protocols.fastcgi_state cimport FastCGIRequest, FastCGISettings
 from gateways.protocols.head cimport status_head, status_head_lines
 from gateways.protocols.records cimport (
-    pack_both, pack_file, pack_lines, pack_record, pack_response, pack_stream, pack_trailer,
+    pack_both, pack_file, pack_lines, pack_record, pack_stream, pack_trailer,
 )
 
 cdef int FCGI_STDOUT, FCGI_STDERR, _NOTHING, _HEAD, _BODY, _COMPLETE
@@ -28,7 +29,7 @@ cdef class FastCGIResponses(Codec):
     @cython.locals(own=FastCGIRequest)
     cpdef send_errors(self, Request request, text)
 
-    @cython.locals(own=FastCGIRequest, head=list, line=bytes, length=Py_ssize_t)
+    @cython.locals(own=FastCGIRequest, head=list, packed=bytes)
     cpdef respond(self, Request request, status, headers, body)
 
     @cython.locals(own=FastCGIRequest)

@@ -6,6 +6,7 @@ its request is complete leaves input behind, which the connection has to know.
 
 from __future__ import annotations
 
+from gateways.protocols import framing
 from gateways.protocols.base import Codec, FilePart, Headers, Request
 from gateways.protocols.fastcgi_state import FastCGIRequest, FastCGISettings, Receiving, Sending
 from gateways.protocols.head import status_head, status_head_lines
@@ -17,7 +18,6 @@ from gateways.protocols.records import (
     pack_file,
     pack_lines,
     pack_record,
-    pack_response,
     pack_stream,
     pack_trailer,
     pack_unknown_type,
@@ -95,11 +95,10 @@ class FastCGIResponses(Codec):
         own = self._own(request)
         if own.sending == _NOTHING and not own.errors_held and len(body) <= COPY_BELOW:
             head = status_head_lines(status, headers)
-            length = len(body)
-            for line in head:
-                length += len(line)
-            if length <= COPY_BELOW:
-                self.output.append(pack_response(own.id, head, body, length))
+            end = pack_trailer(own.id, 0)
+            packed = framing.pack_pieces(FCGI_STDOUT, own.id, head, body, end, COPY_BELOW)
+            if packed is not None:
+                self.output.append(packed)
                 self._ended(own)
                 return
         Codec.respond(self, request, status, headers, body)

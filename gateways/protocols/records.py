@@ -48,8 +48,6 @@ BEGIN_REQUEST = struct.Struct(">HB5x")  # role, flags
 _END_REQUEST = struct.Struct(">BBHHBxIB3x")  # a header, then application and protocol status
 # The empty record that ends STDOUT, and END_REQUEST, which nearly every response ends with.
 _TRAILER = struct.Struct(">BBHHBxBBHHBxIB3x")
-_TRAILERS: dict[int, bytes] = {}  # those with status 0, by request id, which is mostly 1
-_MANY_TRAILERS = 256
 _UNKNOWN_TYPE = struct.Struct(">BBHHBxB7x")  # a header, then the type
 
 # nginx logs up to 2,048 bytes a line, of which it needs some for itself.
@@ -120,20 +118,6 @@ def pack_both(
         out.append(_PADDINGS[padding])
 
 
-def pack_response(request_id: int, head: list[bytes], body: bytes, length: int) -> bytes:
-    """All of a response that fits into one record, with the end of its request.
-
-    ``head`` are the pieces of the head, ``length`` is that of them and the body.
-    """
-    padding = -length & 7
-    pieces = [framing.pack_header(FCGI_VERSION_1, FCGI_STDOUT, request_id, length, padding)]
-    pieces.extend(head)
-    pieces.append(body)
-    pieces.append(_PADDINGS[padding])
-    pieces.append(pack_trailer(request_id, 0))
-    return b"".join(pieces)
-
-
 def pack_file(record_type: int, request_id: int, part: FilePart, out: Output) -> None:
     """Append the records of a piece of a file, with their content left to whoever sends them."""
     for start in range(0, part.size, _LONGEST_PAGES):
@@ -171,11 +155,8 @@ def pack_end_request(request_id: int, app_status: int, protocol_status: int) -> 
 
 def pack_trailer(request_id: int, app_status: int) -> bytes:
     """The end of STDOUT and the FCGI_END_REQUEST of a request that was served."""
-    if not app_status and request_id < _MANY_TRAILERS:
-        trailer = _TRAILERS.get(request_id)
-        if trailer is None:
-            trailer = _TRAILERS[request_id] = _pack_trailer(request_id, 0)
-        return trailer
+    if not app_status and request_id < _KNOWN_TRAILERS:
+        return _TRAILERS[request_id]
     return _pack_trailer(request_id, app_status)
 
 
@@ -188,6 +169,11 @@ def _pack_trailer(request_id: int, app_status: int) -> bytes:
     # fmt: on
 
 
+# Those with status 0, by request id, which is mostly 1.
+_KNOWN_TRAILERS = 32
+_TRAILERS = tuple([_pack_trailer(request_id, 0) for request_id in range(_KNOWN_TRAILERS)])
+
+
 def pack_unknown_type(record_type: int) -> bytes:
     """FCGI_UNKNOWN_TYPE, a management record (request id 0)."""
     return _UNKNOWN_TYPE.pack(FCGI_VERSION_1, FCGI_UNKNOWN_TYPE, 0, 8, 0, record_type)
@@ -196,7 +182,7 @@ def pack_unknown_type(record_type: int) -> bytes:
 # What nearly all requests begin and end with, as request 1: BEGIN_REQUEST of a responder with
 # either flag and half a header of PARAMS; the end of PARAMS; that and the end of STDIN. To compare
 # many bytes is cheaper than to read a few.
-USUAL_BEGINNINGS = tuple(
+USUAL_BEGINNING, USUAL_KEPT_BEGINNING = (
     pack_record(FCGI_BEGIN_REQUEST, 1, BEGIN_REQUEST.pack(FCGI_RESPONDER, flags))
     + pack_record(FCGI_PARAMS, 1)[:4]
     for flags in (0, FCGI_KEEP_CONN)

@@ -36,8 +36,8 @@ cdef class EnvironBuilder:
 cdef bint _is_port(str port) except -1
 cdef _set_paths(dict variables, str script_name, str path_info)
 
-@cython.locals(original=str)
-cdef _change(dict variables, str name, str note, str value)
+@cython.locals(previous=str)
+cdef _set(dict variables, str name, str note, str value)
 
 @cython.locals(uri=str)
 cdef str _request_path(dict variables)

@@ -264,16 +264,17 @@ def _set_paths(variables: dict[str, str], script_name: str, path_info: str) -> N
     if path_info and path_info[0] != "/":
         # An absolute-form or asterisk-form target: only the request line tells the path.
         path_info = _request_path(variables)
-    if variables.get("SCRIPT_NAME") != script_name:
-        _change(variables, "SCRIPT_NAME", "gateways.original_script_name", script_name)
-    if variables.get("PATH_INFO") != path_info:
-        _change(variables, "PATH_INFO", "gateways.original_path_info", path_info)
+    _set(variables, "SCRIPT_NAME", "gateways.original_script_name", script_name)
+    _set(variables, "PATH_INFO", "gateways.original_path_info", path_info)
 
 
-def _change(variables: dict[str, str], name: str, note: str, value: str) -> None:
-    if name in variables:
-        variables[note] = variables[name]
-    variables[name] = value
+def _set(variables: dict[str, str], name: str, note: str, value: str) -> None:
+    """Set a path; what the web server said of it is kept as ``note``, where it was another one."""
+    previous = variables.get(name)
+    if previous != value:
+        if previous is not None:
+            variables[note] = previous
+        variables[name] = value
 
 
 def _request_path(variables: dict[str, str]) -> str:
