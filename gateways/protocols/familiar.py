@@ -200,7 +200,11 @@ class Names:
             else:
                 expected = pair = None
             index += 1
-            if expected is not None and pair is not None and framing.is_at(data, pair.raw, position):
+            if (
+                expected is not None
+                and pair is not None
+                and framing.is_at(data, pair.raw, position)
+            ):
                 name = expected
                 position += pair.size
                 if is_other:

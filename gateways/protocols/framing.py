@@ -8,8 +8,6 @@ from __future__ import annotations
 
 import struct
 
-_PADDINGS = tuple(map(bytes, range(8)))
-
 # The header of a FastCGI record (FastCGI 1.0, section 3.3): version, type, request id, content
 # length, padding length.
 pack_header = struct.Struct(">BBHHBx").pack
@@ -30,4 +28,4 @@ def pack_pieces(
         return None
     padding = -length & 7
     header = pack_header(1, record_type, request_id, length, padding)
-    return b"".join([header, *pieces, last, _PADDINGS[padding], behind])
+    return b"".join([header, *pieces, last, bytes(padding), behind])
