@@ -74,7 +74,9 @@ DIRECTIVES = {
     "auto_pickle": False,
     "always_allow_keywords": True,
 }
-FLAGS = ["-O2", "-g0"]
+# Without stubs between a call and its target, a request misses the instruction cache less often (by
+# a twelfth, as counted by callgrind), and that is what most of its time is spent on.
+FLAGS = ["-O2", "-g0", "-fno-plt"]
 
 
 def _is_wanted() -> bool:

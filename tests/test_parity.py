@@ -144,7 +144,7 @@ def _fastcgi(find: Callable[[str], Any]) -> Any:
     made = state.FastCGISettings(
         values=values, roles=frozenset({1, 2, 3}), max_body_bytes=50, max_variables_bytes=900
     )
-    return find("protocols.fastcgi").FastCGI(Sink, made)
+    return find("protocols.fastcgi").FastCGI(made, Sink)
 
 
 def _limits(find: Callable[[str], Any]) -> Any:
@@ -152,24 +152,24 @@ def _limits(find: Callable[[str], Any]) -> Any:
 
 
 def _uwsgi(find: Callable[[str], Any]) -> Any:
-    return find("protocols.uwsgi").Uwsgi(Sink, _limits(find))
+    return find("protocols.uwsgi").Uwsgi(_limits(find), Sink)
 
 
 def _scgi(find: Callable[[str], Any]) -> Any:
-    return find("protocols.scgi").Scgi(Sink, _limits(find))
+    return find("protocols.scgi").Scgi(_limits(find), Sink)
 
 
 def _http(find: Callable[[str], Any]) -> Any:
     made = find("protocols.http").HTTPSettings(
         server_address=("192.0.2.9", 80), trusted=lambda address: True, max_body_bytes=50
     )
-    return find("protocols.http").HTTP(Sink, made, peer_address=("192.0.2.7", 4711))
+    return find("protocols.http").HTTP(made, Sink, ("192.0.2.7", 4711))
 
 
 def _auto(find: Callable[[str], Any]) -> Any:
     made = {"fcgi": _fastcgi, "uwsgi": _uwsgi, "scgi": _scgi, "http": _http}
     factories = {name: lambda _body, _peer, new=new: new(find) for name, new in made.items()}
-    return find("protocols.auto").Auto(Sink, None, factories)
+    return find("protocols.auto").Auto(factories, Sink, None)
 
 
 CODECS = {

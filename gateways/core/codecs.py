@@ -13,7 +13,7 @@ from gateways.config import Config
 from gateways.core.addresses import auto_protocols
 from gateways.core.listener import Listener
 from gateways.errors import ConfigError
-from gateways.protocols.base import Codec, CodecFactory, NewBody
+from gateways.protocols.base import CodecFactory
 from gateways.protocols.fastcgi import FastCGI
 from gateways.protocols.fastcgi_state import ROLE_NAMES, FastCGISettings
 from gateways.protocols.records import FCGI_MAX_CONNS, FCGI_MAX_REQS, FCGI_MPXS_CONNS
@@ -67,7 +67,7 @@ class Codecs:
         from gateways.protocols.auto import Auto
 
         factories = {name: self._fixed(name, listener) for name in allowed}
-        return lambda new_body, address: Auto(new_body, address, factories)
+        return functools.partial(Auto, factories)
 
     def _fixed(self, protocol: str, listener: Listener) -> CodecFactory:
         makers = {
@@ -82,22 +82,17 @@ class Codecs:
         return makers[protocol](listener)
 
     def _fastcgi_factory(self, listener: Listener) -> CodecFactory:
-        return self._new_fastcgi
-
-    def _new_fastcgi(self, new_body: NewBody, address: object) -> Codec:
-        return FastCGI(new_body, self._fastcgi)
+        return functools.partial(FastCGI, self._fastcgi)
 
     def _uwsgi_factory(self, listener: Listener) -> CodecFactory:
         from gateways.protocols.uwsgi import Uwsgi
 
-        settings = self._fastcgi
-        return lambda new_body, address: Uwsgi(new_body, settings)
+        return functools.partial(Uwsgi, self._fastcgi)
 
     def _scgi_factory(self, listener: Listener) -> CodecFactory:
         from gateways.protocols.scgi import Scgi
 
-        settings = self._fastcgi
-        return lambda new_body, address: Scgi(new_body, settings)
+        return functools.partial(Scgi, self._fastcgi)
 
     def _http_factory(self, listener: Listener) -> CodecFactory:
         from gateways.core.httpdate import HTTPDate
@@ -116,7 +111,7 @@ class Codecs:
             body_memory_bytes=config.body_memory_bytes,
             max_requests=config.max_requests_per_connection,
         )
-        return lambda new_body, address: HTTP(new_body, settings, peer_address=address)
+        return functools.partial(HTTP, settings)
 
 
 def trusted_proxies(allowed: Iterable[str]) -> Callable[[str], bool]:

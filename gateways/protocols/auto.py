@@ -25,7 +25,7 @@ class Auto(Codec):
     """
 
     def __init__(
-        self, new_body: NewBody, address: object, factories: Mapping[str, CodecFactory]
+        self, factories: Mapping[str, CodecFactory], new_body: NewBody, address: object
     ) -> None:
         super().__init__()
         self._new_body = new_body

@@ -66,8 +66,10 @@ _USUAL_PARAMS = _USUAL_HEADER + FCGI_HEADER_LEN
 class FastCGI(FastCGIBodies):
     """The codec of one connection (see ``gateways.protocols.base.Codec``): the receiving half."""
 
-    def __init__(self, new_body: NewBody, settings: FastCGISettings) -> None:
-        self._open_bodies(new_body, settings)
+    def __init__(
+        self, settings: FastCGISettings, new_body: NewBody, address: object = None
+    ) -> None:
+        self._open_bodies(settings, new_body)
         self._held: list[bytes] = []  # the pieces of an incomplete record
         self._held_size = 0
         self._needed = FCGI_HEADER_LEN  # bytes that make the held record complete

@@ -14,7 +14,7 @@ cdef class FastCGIBodies(FastCGIResponses):
     cdef Py_ssize_t _rest
     cdef Py_ssize_t _rest_padding
 
-    cdef _open_bodies(self, new_body, FastCGISettings settings)
+    cdef _open_bodies(self, FastCGISettings settings, new_body)
 
     @cython.locals(come=Py_ssize_t)
     cdef bint _hand_on(

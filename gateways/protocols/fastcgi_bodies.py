@@ -22,10 +22,12 @@ _PARAMS, _STDIN, _DATA, _COMPLETE, _IGNORED = map(int, Receiving)
 class FastCGIBodies(FastCGIResponses):
     """The bodies on one connection (see ``gateways.protocols.base.Codec``)."""
 
-    def __init__(self, new_body: NewBody, settings: FastCGISettings) -> None:
-        self._open_bodies(new_body, settings)
+    def __init__(
+        self, settings: FastCGISettings, new_body: NewBody, address: object = None
+    ) -> None:
+        self._open_bodies(settings, new_body)
 
-    def _open_bodies(self, new_body: NewBody, settings: FastCGISettings) -> None:
+    def _open_bodies(self, settings: FastCGISettings, new_body: NewBody) -> None:
         self._open_responses(settings)
         self._new_body = new_body
         # Of a record that has come in part, and was handed on:

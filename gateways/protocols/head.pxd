@@ -20,8 +20,10 @@ cpdef bytes status_head(status, list headers)
 @cython.locals(field=_Field, lines=list)
 cpdef list status_head_lines(status, list headers)
 
-@cython.locals(known=dict, line=bytes, lines=list)
 cpdef bytes status_line_head(version, status, list headers)
+
+@cython.locals(known=dict, line=bytes, lines=list)
+cpdef list status_line_head_lines(version, status, list headers)
 
 @cython.locals(line=_Line)
 cpdef bytes header_line(name, value)

@@ -77,6 +77,11 @@ def status_line_head(version: str, status: str, headers: Headers) -> bytes:
     It is for peers that end the body by the close of the connection: nothing about the connection
     or its coding is added. The caller has validated all parts.
     """
+    return b"".join(status_line_head_lines(version, status, headers))
+
+
+def status_line_head_lines(version: str, status: str, headers: Headers) -> list[bytes]:
+    """The lines of such a head."""
     known = _status_lines[version]
     line = known.get(status)
     if line is None:
@@ -87,7 +92,7 @@ def status_line_head(version: str, status: str, headers: Headers) -> bytes:
     for name, value in headers:
         lines.append(header_line(name, value))
     lines.append(b"\r\n")
-    return b"".join(lines)
+    return lines
 
 
 def header_line(name: str, value: str) -> bytes:

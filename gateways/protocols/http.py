@@ -51,16 +51,14 @@ class HTTP(HTTPResponses):
     ``peer_address`` is the peer's socket address.
     """
 
-    def __init__(
-        self, new_body: NewBody, settings: HTTPSettings, *, peer_address: object = None
-    ) -> None:
+    def __init__(self, settings: HTTPSettings, new_body: NewBody, address: object = None) -> None:
         super().__init__(settings)
         self._new_body = new_body
         self._base = room.new_variables()  # its copies have the room that it has
         self._base["GATEWAY_INTERFACE"] = "CGI/1.1"
         self._base["SCRIPT_NAME"] = ""
         self._base["REQUEST_SCHEME"] = settings.scheme
-        self._base.update(peer_variables(peer_address))
+        self._base.update(peer_variables(address))
         self._base.update(server_variables(settings))
         if settings.scheme == "https":
             self._base["HTTPS"] = "on"

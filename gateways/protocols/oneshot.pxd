@@ -23,11 +23,15 @@ cdef class OneShot(Codec):
     cdef long long _received
     cdef bytes _response_head
 
-    cdef _open_oneshot(self, new_body, RequestLimits settings)
+    cdef _open_oneshot(self, RequestLimits settings, new_body)
 
     cpdef Py_ssize_t _head_size(self, bytes data) except -1
     cpdef dict _read_head(self, bytes head)
-    cpdef bytes _pack_head(self, status, headers)
+    cpdef list _head_lines(self, status, headers)
+
+    @cython.locals(pieces=list)
+    cpdef respond(self, Request request, status, headers, body)
+
     cpdef list receive_data(self, bytes data)
 
     @cython.locals(request=Request)

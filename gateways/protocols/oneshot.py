@@ -46,10 +46,10 @@ _NOTHING_SENT, _HEAD_SET, _BODY_SENT, _ENDED = map(int, Sending)
 class OneShot(Codec):
     """The codec of one connection (see ``gateways.protocols.base.Codec``), but for the head."""
 
-    def __init__(self, new_body: NewBody, settings: RequestLimits) -> None:
-        self._open_oneshot(new_body, settings)
+    def __init__(self, settings: RequestLimits, new_body: NewBody, address: object = None) -> None:
+        self._open_oneshot(settings, new_body)
 
-    def _open_oneshot(self, new_body: NewBody, settings: RequestLimits) -> None:
+    def _open_oneshot(self, settings: RequestLimits, new_body: NewBody) -> None:
         self._open()  # ``closing`` turns True with the only request
         self._new_body = new_body
         self._settings = settings
@@ -80,7 +80,7 @@ class OneShot(Codec):
         """
         raise NotImplementedError
 
-    def _pack_head(self, status: str, headers: Headers) -> bytes:
+    def _head_lines(self, status: str, headers: Headers) -> list[bytes]:
         """The head of the response."""
         raise NotImplementedError
 
@@ -202,7 +202,7 @@ class OneShot(Codec):
         self._own(request)
         if self._sending != _NOTHING_SENT:
             raise RuntimeError("the head of this response was set already")
-        self._response_head = self._pack_head(status, headers)
+        self._response_head = b"".join(self._head_lines(status, headers))
         self._sending = _HEAD_SET
 
     def send_body(self, request: Request, chunk: bytes | FilePart) -> None:
@@ -217,6 +217,17 @@ class OneShot(Codec):
         self._sending = _BODY_SENT
         if chunk:
             self.output.append(chunk)
+
+    def respond(self, request: Request, status: str, headers: Headers, body: bytes) -> None:
+        """Give all of a response: where it is small, in one piece (see ``Codec.respond``)."""
+        if self._sending != _NOTHING_SENT or len(body) > _COPY_BELOW:
+            Codec.respond(self, request, status, headers, body)
+            return
+        self._own(request)
+        pieces = self._head_lines(status, headers)
+        pieces.append(body)
+        self.output.append(b"".join(pieces))
+        self._forget()
 
     def end(self, request: Request) -> None:
         """Complete the response: what is left to do is the connection's, the close."""

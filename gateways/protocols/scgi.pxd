@@ -1,4 +1,4 @@
-from gateways.protocols.head cimport status_head
+from gateways.protocols.head cimport status_head_lines
 from gateways.protocols.oneshot cimport OneShot
 from gateways.protocols.variables cimport decode_fields
 

@@ -11,7 +11,7 @@ import re
 
 from gateways.errors import LimitExceeded, ProtocolError
 from gateways.protocols.base import Headers, NewBody
-from gateways.protocols.head import status_head
+from gateways.protocols.head import status_head_lines
 from gateways.protocols.limits import RequestLimits
 from gateways.protocols.oneshot import OneShot
 from gateways.protocols.variables import decode_fields, iter_fields, largest
@@ -24,8 +24,8 @@ _LENGTH_BEGUN = re.compile(rb"0|[1-9][0-9]{0,%d}" % (_MOST_DIGITS - 1))
 class Scgi(OneShot):
     """The codec of one connection (see ``gateways.protocols.base.Codec``)."""
 
-    def __init__(self, new_body: NewBody, settings: RequestLimits) -> None:
-        self._open_oneshot(new_body, settings)
+    def __init__(self, settings: RequestLimits, new_body: NewBody, address: object = None) -> None:
+        self._open_oneshot(settings, new_body)
         self._prefix = 0  # bytes of the netstring's length and its colon
         self._length = 0  # what it says
 
@@ -68,6 +68,6 @@ class Scgi(OneShot):
             raise ProtocolError(f"SCGI version {variables['SCGI'][:20]!r}, not 1")
         return variables
 
-    def _pack_head(self, status: str, headers: Headers) -> bytes:
+    def _head_lines(self, status: str, headers: Headers) -> list[bytes]:
         """In the form of CGI, by custom: the specification leaves it open."""
-        return status_head(status, headers)
+        return status_head_lines(status, headers)

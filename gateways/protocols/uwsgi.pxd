@@ -1,6 +1,6 @@
 import cython
 
-from gateways.protocols.head cimport status_line_head
+from gateways.protocols.head cimport status_line_head_lines
 from gateways.protocols.oneshot cimport OneShot
 from gateways.protocols.variables cimport decode_vars
 

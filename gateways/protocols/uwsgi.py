@@ -12,7 +12,7 @@ from __future__ import annotations
 from gateways.errors import LimitExceeded, ProtocolError
 from gateways.protocols.base import Headers, NewBody
 from gateways.protocols.encoders import UWSGI_HEADER
-from gateways.protocols.head import status_line_head
+from gateways.protocols.head import status_line_head_lines
 from gateways.protocols.limits import RequestLimits
 from gateways.protocols.oneshot import OneShot
 from gateways.protocols.variables import decode_vars, iter_vars, largest
@@ -66,8 +66,8 @@ _HEADER_SIZE = UWSGI_HEADER.size
 class Uwsgi(OneShot):
     """The codec of one connection (see ``gateways.protocols.base.Codec``)."""
 
-    def __init__(self, new_body: NewBody, settings: RequestLimits) -> None:
-        self._open_oneshot(new_body, settings)
+    def __init__(self, settings: RequestLimits, new_body: NewBody, address: object = None) -> None:
+        self._open_oneshot(settings, new_body)
         self._protocol = ""  # SERVER_PROTOCOL of the request
 
     def _head_size(self, data: bytes) -> int:
@@ -107,10 +107,10 @@ class Uwsgi(OneShot):
         self._protocol = variables.get("SERVER_PROTOCOL", "")
         return variables
 
-    def _pack_head(self, status: str, headers: Headers) -> bytes:
+    def _head_lines(self, status: str, headers: Headers) -> list[bytes]:
         """With a status line, which Apache insists on; the version is the request's own."""
         is_old = self._protocol in ("", "HTTP/1.0")
-        return status_line_head("HTTP/1.0" if is_old else "HTTP/1.1", status, headers)
+        return status_line_head_lines("HTTP/1.0" if is_old else "HTTP/1.1", status, headers)
 
 
 def _strip_script_name(variables: dict[str, str]) -> None:

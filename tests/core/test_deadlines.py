@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import socket
 import time
 from pathlib import Path
@@ -9,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from gateways.core.codecs import Codecs
 from gateways.core.connection import Connection
+from gateways.protocols.fastcgi import FastCGI
+from gateways.protocols.fastcgi_state import FastCGISettings
 from tests.core.serving import POLLERS, LogLines, eventually, serving
 from tests.protocols.vectors import begin, params, request, stdin
 
@@ -144,8 +146,8 @@ def test_the_age_of_a_connection_counts_from_now_on_though_the_clock_was_parked(
         ours, theirs = socket.socketpair()
         with ours, theirs:
             server.clock.now -= 1000
-            codecs = Codecs(server.config, None, 10, lambda: False)
-            connection = Connection(server, theirs.fileno(), "", codecs._new_fastcgi)
+            new_codec = functools.partial(FastCGI, FastCGISettings())
+            connection = Connection(server, theirs.fileno(), "", new_codec)
             server.adopt(connection, theirs.fileno())
             assert time.monotonic() - connection.since < 10
             server.forget(connection, theirs.fileno())

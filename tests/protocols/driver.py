@@ -86,7 +86,7 @@ class Run:
 
     def __post_init__(self) -> None:
         """Make the codec."""
-        self.codec = FastCGI(new_body, self.settings)
+        self.codec = FastCGI(self.settings, new_body)
 
     def feed(self, *pieces: bytes) -> list[Request]:
         """Feed the pieces one by one, but for empty ones; returns what they made ready."""

@@ -26,7 +26,7 @@ class Run:
 
     def __post_init__(self) -> None:
         """Make the codec."""
-        self.codec = HTTP(new_body, self.settings, peer_address=self.peer)
+        self.codec = HTTP(self.settings, new_body, self.peer)
 
     def feed(self, *pieces: bytes) -> list[Request]:
         """Feed the pieces; returns what they made ready."""

@@ -12,7 +12,7 @@ from gateways.protocols.oneshot import OneShot
 
 from .driver import body_of, new_body
 
-Kind = Callable[[NewBody, RequestLimits], OneShot]
+Kind = Callable[[RequestLimits, NewBody], OneShot]
 LIMITS = RequestLimits()
 
 
@@ -28,7 +28,7 @@ class Run:
 
     def __post_init__(self) -> None:
         """Make the codec."""
-        self.codec = self.kind(new_body, self.limits)
+        self.codec = self.kind(self.limits, new_body)
 
     def feed(self, *pieces: bytes) -> Run:
         """Feed the pieces one by one, but for empty ones, until one of them raises."""

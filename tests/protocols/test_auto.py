@@ -39,17 +39,17 @@ class Made:
         return codec
 
     def fcgi(self, new_body: NewBody, address: object) -> Codec:
-        return self._made(FastCGI(new_body, FastCGISettings()), address)
+        return self._made(FastCGI(FastCGISettings(), new_body), address)
 
     def uwsgi(self, new_body: NewBody, address: object) -> Codec:
-        return self._made(Uwsgi(new_body, LIMITS), address)
+        return self._made(Uwsgi(LIMITS, new_body), address)
 
     def scgi(self, new_body: NewBody, address: object) -> Codec:
-        return self._made(Scgi(new_body, LIMITS), address)
+        return self._made(Scgi(LIMITS, new_body), address)
 
 
 def auto() -> Auto:
-    return Auto(new_body, ADDRESS, Made().factories)
+    return Auto(Made().factories, new_body, ADDRESS)
 
 
 def feed(codec: Codec, *pieces: bytes) -> list[Request]:
@@ -80,7 +80,7 @@ def test_it_is_the_same_as_the_real_codec_however_it_is_cut(name: str) -> None:
     expected = take(real)
     for pieces in ([data], bytewise(data), *([data[:cut], data[cut:]] for cut in range(1, 40))):
         made = Made()
-        codec: Codec = Auto(new_body, ADDRESS, made.factories)
+        codec: Codec = Auto(made.factories, new_body, ADDRESS)
         (ready,) = feed(codec, *pieces)
         assert ready.variables == asked.variables
         assert body_of(ready).data == BODY

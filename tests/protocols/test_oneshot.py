@@ -83,7 +83,7 @@ def test_a_connection_is_the_same_however_it_is_cut(wire: Wire, limits: RequestL
 
 
 def test_it_is_a_codec(wire: Wire) -> None:
-    codec: Codec = wire.kind(new_body, RequestLimits())
+    codec: Codec = wire.kind(RequestLimits(), new_body)
     assert (codec.active, codec.queued, codec.requests_seen) == (0, 0, 0)
     assert (codec.closing, codec.multiplexes, codec.input_pending) == (False, False, False)
     assert codec.next_requests() == []
@@ -309,7 +309,7 @@ def test_input_byte_by_byte_takes_linear_time(kind: type[Uwsgi | Scgi]) -> None:
 @settings(max_examples=300, deadline=None)
 def test_random_bytes_raise_nothing_but_protocol_errors(pieces: list[bytes], eof: bool) -> None:
     for kind in (Uwsgi, Scgi):
-        codec = kind(new_body, SMALL)
+        codec = kind(SMALL, new_body)
         ready = []
         try:
             for piece in pieces:
