@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import functools
 import signal
 import sys
 import tempfile
@@ -21,7 +22,7 @@ from types import FrameType
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks import bodies, bounds, builds, footprint, idle, report  # noqa: E402  # after the path
+from benchmarks import bodies, bounds, builds, footprint, idle, pairs, report  # noqa: E402  # after the path
 from benchmarks.load import run_wrk  # noqa: E402
 from benchmarks.measure import (  # noqa: E402
     Row,
@@ -38,7 +39,7 @@ from benchmarks.processes import BenchmarkError  # noqa: E402
 from benchmarks.tables import Section  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results"
-PARTS = ("requests", "bodies", "idle", "footprint")
+PARTS = ("requests", "pairs", "bodies", "idle", "footprint")
 
 
 def main() -> int:
@@ -152,16 +153,21 @@ def _measure(
 ) -> list[Section]:
     """The parts that are wanted, one after the other."""
 
-    def take(row: Row) -> Sample:
+    def take(row: Row, seconds: int = options.seconds) -> Sample:
         url = stage.url(row.peer, row.connection)
         with serving(row.peer, stage, row.connection) as pid:
             warm_up(url)
-            return sample(pid, lambda: run_wrk(url, options.seconds, stage.connections))
+            return sample(pid, lambda: run_wrk(url, seconds, stage.connections))
 
     sections = []
     if "requests" in options.part:
         in_turns(rows, options.rounds, take, _show_progress)
         sections.append(report.main_section(rows))
+        if "pairs" in options.part:
+            figures = sections[0].figures
+            rounds = 2 * options.rounds - 1
+            short = functools.partial(take, seconds=1)
+            sections.append(pairs.measure(rows, figures, rounds, short, _show_progress))
     rounds = min(3, options.rounds)
     if "bodies" in options.part:
         sections.append(bodies.measure(found, others, stage, rounds, _show_progress))

@@ -8,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import chart
+from benchmarks import chart, pairs
 from benchmarks.bodies import TRANSFERS
 from benchmarks.bounds import BOUNDS, Bound, checklist
 from benchmarks.builds import Build
-from benchmarks.measure import Row
-from benchmarks.peers import Others, main_rows
+from benchmarks.load import Answered
+from benchmarks.measure import Row, Sample
+from benchmarks.peers import Others, Peer, main_rows
 from benchmarks.request import ends_fcgi_response, fcgi_request, http_request
 from benchmarks.tables import table
 
@@ -42,16 +43,44 @@ def test_peers_that_are_not_installed_say_so(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("figures", "expected"),
     [
-        ({}, ["", "not measured", ""]),
-        ({"compiled fcgi kept": 8.0, "floor fcgi kept": 5.0}, ["1.60", "reached", ""]),
-        ({"compiled fcgi kept": 8.1, "floor fcgi kept": 5.0}, ["1.62", "missed", ""]),
-        ({"pure fcgi kept": 20.0, "floor fcgi kept": 5.0}, ["", "not measured", "4.00"]),
+        ({}, ["", "", "not measured", ""]),
+        ({"compiled fcgi kept": 8.0, "floor fcgi kept": 5.0}, ["1.60", "", "reached", ""]),
+        ({"compiled fcgi kept": 8.1, "floor fcgi kept": 5.0}, ["1.62", "", "missed", ""]),
+        ({"pure fcgi kept": 20.0, "floor fcgi kept": 5.0}, ["", "", "not measured", "4.00"]),
+        (
+            {
+                "compiled fcgi kept": 8.1,
+                "floor fcgi kept": 5.0,
+                "compiled fcgi kept / floor fcgi kept": 1.5,
+            },
+            ["1.62", "1.50", "reached", ""],
+        ),
     ],
 )
 def test_a_bound_is_reached_missed_or_not_measured(
     figures: dict[str, float], expected: list[str]
 ) -> None:
-    assert checklist(figures).rows[0][-3:] == expected
+    assert checklist(figures).rows[0][-4:] == expected
+
+
+def test_rows_are_paired_round_by_round_with_the_cheapest_peer() -> None:
+    def take(row: Row) -> Sample:
+        # A machine that gets slower and slower, and is disturbed in the last round.
+        turns.append(row.name)
+        cost = (1.5 if row.name == "compiled http kept" else 1.0) * len(turns) ** 2
+        if len(turns) == 9:
+            cost *= 100
+        return Sample(Answered(1, 1.0), cost, cost, 0.0)
+
+    turns: list[str] = []
+    kinds = [("compiled", "kept"), ("gunicorn", "new"), ("gunicorn-4", "kept")]
+    rows = [Row(Peer(key, "", "http", lambda *_: []), connection) for key, connection in kinds]
+    figures = {"compiled http kept": 9.0, "gunicorn http new": 40.0, "gunicorn-4 http kept": 30.0}
+    section = pairs.measure(rows, figures, 5, take, lambda text: None)
+    assert turns == ["compiled http kept", "gunicorn-4 http kept"] * 5
+    ratio = section.figures["compiled http kept / gunicorn-4 http kept"]
+    assert ratio == 1.5 * 25 / 36  # of the third round, and not of the last
+    assert not any(row.samples for row in rows)
 
 
 def test_the_cheapest_of_several_peers_counts() -> None:
