@@ -124,6 +124,10 @@ def _parse_arguments() -> argparse.Namespace:
     options = parser.parse_args()
     options.seconds = options.seconds or (1 if options.quick else 2)
     options.rounds = options.rounds or (3 if options.quick else 5)
+    if options.part and "pairs" in options.part and "requests" not in options.part:
+        parser.error(
+            "the part pairs needs the figures of the part requests; give --part requests too"
+        )
     options.part = options.part or (["requests"] if options.quick else PARTS)
     return options
 

@@ -37,9 +37,10 @@ def measure(
         pair = [dataclasses.replace(known[name], samples=[]) for name in (bound.ours, theirs)]
         in_turns(pair, rounds, take, lambda text: progress(f"in pairs, {text}"))
         one, other = pair
-        ratios = [a.cost / b.cost for a, b in zip(one.samples, other.samples, strict=False)]
-        if not ratios:
+        if problem := one.problem or other.problem:
+            section.rows.append([bound.ours, theirs, problem])
             continue
+        ratios = [a.cost / b.cost for a, b in zip(one.samples, other.samples, strict=True)]
         median = statistics.median(ratios)
         section.figures[beside(bound.ours, theirs)] = median
         between = f"{min(ratios):.2f}-{max(ratios):.2f}"

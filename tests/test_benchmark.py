@@ -15,6 +15,7 @@ from benchmarks.builds import Build
 from benchmarks.load import Answered
 from benchmarks.measure import Row, Sample
 from benchmarks.peers import Others, Peer, main_rows
+from benchmarks.processes import BenchmarkError
 from benchmarks.request import ends_fcgi_response, fcgi_request, http_request
 from benchmarks.tables import table
 
@@ -53,7 +54,15 @@ def test_peers_that_are_not_installed_say_so(tmp_path: Path) -> None:
                 "floor fcgi kept": 5.0,
                 "compiled fcgi kept / floor fcgi kept": 1.5,
             },
-            ["1.62", "1.50", "reached", ""],
+            ["1.62", "1.50", "missed", ""],
+        ),
+        (
+            {
+                "compiled fcgi kept": 8.0,
+                "floor fcgi kept": 5.0,
+                "compiled fcgi kept / floor fcgi kept": 1.7,
+            },
+            ["1.60", "1.70", "missed", ""],
         ),
     ],
 )
@@ -81,6 +90,17 @@ def test_rows_are_paired_round_by_round_with_the_cheapest_peer() -> None:
     ratio = section.figures["compiled http kept / gunicorn-4 http kept"]
     assert ratio == 1.5 * 25 / 36  # of the third round, and not of the last
     assert not any(row.samples for row in rows)
+
+
+def test_a_pair_that_cannot_be_measured_says_so() -> None:
+    def take(row: Row) -> Sample:
+        raise BenchmarkError("it ended by itself")
+
+    rows = [Row(Peer(key, "", "fcgi", lambda *_: []), "kept") for key in ("compiled", "floor")]
+    figures = {"compiled fcgi kept": 8.0, "floor fcgi kept": 5.0}
+    section = pairs.measure(rows, figures, 5, take, lambda text: None)
+    assert section.rows == [["compiled fcgi kept", "floor fcgi kept", "it ended by itself"]]
+    assert section.figures == {}
 
 
 def test_the_cheapest_of_several_peers_counts() -> None:

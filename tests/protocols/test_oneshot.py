@@ -244,6 +244,24 @@ def test_a_response_without_a_body_has_its_head(wire: Wire) -> None:
     assert wire.run(wire.head(GET)).answer().endswith(b"200 OK\r\nContent-Type: text/plain\r\n\r\n")
 
 
+@pytest.mark.parametrize("size", [0, 1, 16384, 16385, 70_000])
+def test_a_response_given_at_once_is_what_its_parts_would_be(wire: Wire, size: int) -> None:
+    headers = [("Content-Type", "text/plain"), ("Location", "/elsewhere")]
+    whole = wire.run(wire.post()[:-1], limits=EAGER)  # the peer owes a byte, which is lingered for
+    whole.codec.respond(whole.request, "302 Found", headers, b"x" * size)
+    apart = wire.run(wire.post()[:-1], limits=EAGER)
+    apart.codec.send_head(apart.request, "302 Found", headers)
+    if size:
+        apart.codec.send_body(apart.request, b"x" * size)
+    apart.codec.end(apart.request)
+    assert len(whole.codec.output) == (1 if size <= 16384 else 2)
+    assert whole.collect() == apart.collect()
+    states = [
+        (run.codec.active, run.codec.input_pending, run.codec.closing) for run in (whole, apart)
+    ]
+    assert states == [(0, True, True)] * 2
+
+
 def test_nothing_is_added_about_the_connection(wire: Wire) -> None:
     head = wire.run(wire.head(GET)).answer(b"a", b"b").lower()
     assert b"transfer-encoding" not in head
@@ -274,7 +292,11 @@ def test_our_own_misuse_is_a_runtime_error(wire: Wire) -> None:
     run.codec.send_head(run.request, "200 OK", [])
     with pytest.raises(RuntimeError, match="was set already"):
         run.codec.send_head(run.request, "200 OK", [])
+    with pytest.raises(RuntimeError, match="was set already"):
+        run.codec.respond(run.request, "200 OK", [], b"")
     run.codec.end(run.request)
+    with pytest.raises(RuntimeError, match="not in flight"):
+        run.codec.respond(run.request, "200 OK", [], b"")
     for method in (run.codec.end, run.codec.abort):
         with pytest.raises(RuntimeError, match="not in flight"):
             method(run.request)
